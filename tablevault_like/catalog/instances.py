@@ -1,0 +1,206 @@
+"""Queries about instances, their columns and what they were made from.
+
+The order of instances is the order in which they became visible (``number``), never that of a clock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tablevault_like.catalog import tables
+from tablevault_like.catalog.catalog import Database
+from tablevault_like.errors import TVArgumentError, nearest
+from tablevault_like.model import Column, InstanceRecord, InstanceStatus, TableRecord
+
+_SELECT = (
+    "SELECT instances.*, tables.name AS table_name, tables.folder AS folder, tables.next_folder, origins.name AS origin_table"
+    " FROM instances JOIN tables USING (table_id)"
+    " LEFT JOIN tables AS origins ON origins.table_id = instances.origin_table_id WHERE instances.deleted_at IS NULL AND tables.deleted_at IS NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewInstance:
+    """An instance to be added: a temporary one, or the frame that a process made."""
+
+    instance_id: str
+    version: str
+    status: InstanceStatus
+    author: str
+    process_id: str
+    created_at: float
+    active: bool = False
+    success: bool = False
+    external_edit: bool = False
+    description: str = ""
+    origin_table_id: int | None = None
+    origin_id: str | None = None
+    materialized_at: float | None = None
+    rows: int | None = None
+    manifest_sha256: str | None = None
+
+
+def find(db: Database, table: str, instance_id: str) -> InstanceRecord | None:
+    """Return an instance of a table, ``None`` if there is none."""
+    row = db.execute(f"{_SELECT} AND tables.name = ? AND instance_id = ?", (table, instance_id)).fetchone()
+    return None if row is None else _record(row)
+
+
+def get(db: Database, table: str, instance_id: str) -> InstanceRecord:
+    """Return an instance. Raises TVArgumentError, with the nearest name, for an unknown table or instance."""
+    owner = tables.get(db, table)
+    found = find(db, table, instance_id)
+    if found is None:
+        known = [instance.instance_id for instance in of_table(db, owner.name, include_temporary=True)]
+        raise TVArgumentError(f"Table {table!r} has no instance {instance_id!r}.{nearest(str(instance_id), known)}")
+    return found
+
+
+def newest(
+    db: Database, table: str, version: str, *, active_only: bool = True, successful_only: bool = False
+) -> InstanceRecord | None:
+    """Return the newest materialized instance of a version, ``None`` if there is none."""
+    row = db.execute(
+        f"{_SELECT} AND tables.name = ? AND instances.version = ? AND status = 'materialized' AND active >= ? AND success >= ?"
+        " ORDER BY number DESC LIMIT 1",
+        (table, version, active_only, successful_only),
+    ).fetchone()
+    return None if row is None else _record(row)
+
+
+def of_table(
+    db: Database, table: str, *, version: str | None = None, include_temporary: bool = False
+) -> list[InstanceRecord]:
+    """Return the instances of a table, oldest first, the temporary ones last."""
+    rows = db.execute(
+        f"{_SELECT} AND tables.name = ? AND (? OR status = 'materialized') AND (? IS NULL OR version = ?)"
+        " ORDER BY status = 'temporary', number",
+        (table, include_temporary, version, version),
+    )
+    return [_record(row) for row in rows]
+
+
+def add(db: Database, table: TableRecord, instance: NewInstance) -> int:
+    """Add an instance and return its number."""
+    cursor = db.execute(
+        "INSERT INTO instances (table_id, instance_id, version, status, active, success, external_edit, description,"
+        " author, origin_table_id, origin_id, process_id, created_at, materialized_at, rows, manifest_sha256)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            table.table_id,
+            instance.instance_id,
+            instance.version,
+            instance.status,
+            instance.active,
+            instance.success,
+            instance.external_edit,
+            instance.description,
+            instance.author,
+            instance.origin_table_id,
+            instance.origin_id,
+            instance.process_id,
+            instance.created_at,
+            instance.materialized_at,
+            instance.rows,
+            instance.manifest_sha256,
+        ),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def add_columns(db: Database, number: int, columns: Sequence[Column]) -> None:
+    """Record the columns of an instance, in order."""
+    db.executemany(
+        "INSERT INTO columns (instance, position, name, dtype) VALUES (?, ?, ?, ?)",
+        [(number, position, column.name, column.dtype) for position, column in enumerate(columns)],
+    )
+
+
+def columns(db: Database, table: str, instance_id: str) -> tuple[Column, ...]:
+    """Return the columns of an instance, in order."""
+    rows = db.execute(
+        "SELECT columns.name, columns.dtype FROM columns JOIN instances ON instances.number = columns.instance"
+        " JOIN tables USING (table_id) WHERE tables.name = ? AND instance_id = ? AND instances.deleted_at IS NULL"
+        " AND tables.deleted_at IS NULL ORDER BY position",
+        (table, instance_id),
+    )
+    return tuple(Column(row["name"], row["dtype"]) for row in rows)
+
+
+def add_lineage(db: Database, number: int, sources: Iterable[tuple[int, str]]) -> None:
+    """Record the instances that an instance was made from, as (table id, instance id)."""
+    db.executemany(
+        "INSERT OR IGNORE INTO lineage (instance, source_table_id, source_id) VALUES (?, ?, ?)",
+        [(number, table_id, instance_id) for table_id, instance_id in sources],
+    )
+
+
+def lineage(db: Database, table: str, instance_id: str) -> list[tuple[str, str]]:
+    """Return the instances that an instance was made from, as (table, instance id), under today's names."""
+    rows = db.execute(
+        "SELECT sources.name AS source_table, source_id FROM lineage"
+        " JOIN instances ON instances.number = lineage.instance JOIN tables USING (table_id)"
+        " JOIN tables AS sources ON sources.table_id = lineage.source_table_id"
+        " WHERE tables.name = ? AND instance_id = ? AND instances.deleted_at IS NULL AND tables.deleted_at IS NULL"
+        " ORDER BY source_table, source_id",
+        (table, instance_id),
+    )
+    return [(row["source_table"], row["source_id"]) for row in rows]
+
+
+def drop_temporary(db: Database, table_id: int, instance_id: str) -> None:
+    """Forget a temporary instance: it has become a materialized one."""
+    db.execute(
+        "DELETE FROM instances WHERE table_id = ? AND instance_id = ? AND status = 'temporary'", (table_id, instance_id)
+    )
+
+
+def delete(db: Database, table_id: int, instance_id: str, *, process_id: str, now: float) -> None:
+    """Mark an instance as deleted."""
+    db.execute(
+        "UPDATE instances SET status = 'deleted', active = 0, deleted_at = ?, deleted_by = ?"
+        " WHERE table_id = ? AND instance_id = ? AND deleted_at IS NULL",
+        (now, process_id, table_id, instance_id),
+    )
+
+
+def deactivate_others(db: Database, table_id: int, *, process_id: str) -> None:
+    """Make a table's materialized instances inactive, and remember that it was this process."""
+    db.execute(
+        "UPDATE instances SET active = 0, deactivated_by = ? WHERE table_id = ? AND status = 'materialized' AND active",
+        (process_id, table_id),
+    )
+
+
+def reactivate(db: Database, *, process_id: str) -> None:
+    """Make active again what this process made inactive."""
+    db.execute(
+        "UPDATE instances SET active = status = 'materialized', deactivated_by = NULL WHERE deactivated_by = ?",
+        (process_id,),
+    )
+
+
+def _record(row: sqlite3.Row) -> InstanceRecord:
+    return InstanceRecord(
+        table_id=row["table_id"],
+        table_name=row["table_name"],
+        folder=row["folder"],
+        next_folder=row["next_folder"],
+        instance_id=row["instance_id"],
+        version=row["version"],
+        status=InstanceStatus(row["status"]),
+        active=bool(row["active"]),
+        success=bool(row["success"]),
+        external_edit=bool(row["external_edit"]),
+        description=row["description"],
+        author=row["author"],
+        origin_table=row["origin_table"],
+        origin_id=row["origin_id"],
+        created_at=row["created_at"],
+        materialized_at=row["materialized_at"],
+        rows=row["rows"],
+        manifest_sha256=row["manifest_sha256"],
+        process_id=row["process_id"],
+    )

@@ -1,0 +1,148 @@
+"""Worker locks: the kernel tells whether a process's worker lives.
+
+1. A worker holds ``worker.lock`` by ``flock`` for as long as it works; the kernel lets go of it when the worker dies,
+   however it dies. No pid, age of a file or clock takes part in the decision.
+2. A second claim conflicts in the same interpreter too: the lock belongs to an open file, not to a pid.
+3. A forked child never holds its parent's lock (filelock closes the inherited descriptor there).
+4. The file is never unlinked while somebody could still claim the process, so that all contend for the same inode.
+
+The file names its last holder (host, pid, when that pid started), for showing and ending a worker; never for deciding.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+from filelock import Timeout, UnixFileLock
+
+_CLAIM_SECONDS = 0.25
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who holds, or last held, a worker lock. ``started`` is when the pid started: a number that no clock changes."""
+
+    host: str
+    boot: str
+    pid: int
+    started: float
+
+    @classmethod
+    def this(cls) -> Worker:
+        """Return this interpreter's own identity."""
+        return _this_worker(os.getpid())
+
+    def find(self) -> psutil.Process | None:
+        """Return the operating system's process, if it certainly is this worker and still runs."""
+        if (self.host, self.boot) != (Worker.this().host, Worker.this().boot):
+            return None
+        try:
+            return psutil.Process(self.pid) if _started(self.pid) == self.started else None
+        except (psutil.Error, OSError):
+            return None
+
+
+@cache
+def _this_worker(pid: int) -> Worker:
+    return Worker(host=socket.gethostname(), boot=_boot_id(), pid=pid, started=_started(pid))
+
+
+def _started(pid: int) -> float:
+    """Return when a pid started, in clock ticks since boot where the kernel tells: a clock that is set changes nothing."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return psutil.Process(pid).create_time()
+    # The second field is the name in parentheses, which may hold anything; starttime is the 22nd.
+    return float(stat.rpartition(")")[2].split()[19])
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+class WorkerLock:
+    """The worker lock of one process. Hold it with ``acquire`` and ``release``; ask with ``is_held``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = UnixFileLock(
+            path,
+            thread_local=False,
+            is_singleton=False,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+            on_acquired=_write_worker,
+        )
+
+    def acquire(self) -> bool:
+        """Try to become the worker of this process, and tell whether it worked. The folder is made if needed.
+
+        A probe holds the lock for microseconds, so a refusal is believed only after a quarter of a second.
+        """
+        deadline = time.monotonic() + _CLAIM_SECONDS
+        while True:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The folder may be swept away in between, when the process that it belonged to ended.
+            with suppress(FileNotFoundError):
+                return self._acquire_existing(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() > deadline:
+                return False
+
+    def _acquire_existing(self, timeout: float) -> bool:
+        try:
+            self._lock.acquire(timeout=timeout, poll_interval=_POLL_SECONDS)
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let go of the process. Nothing happens if this object doesn't hold the lock."""
+        self._lock.release(force=True)
+
+    @property
+    def is_mine(self) -> bool:
+        return self._lock.is_locked
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a living worker holds the lock at ``path``. A file that isn't there is held by nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who ask at once don't take each other for a worker.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read_worker(path: Path) -> Worker | None:
+    """Return who holds, or last held, the lock at ``path``, if the file tells."""
+    try:
+        return Worker(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write_worker(descriptor: int) -> None:
+    text = json.dumps(asdict(Worker.this())).encode()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text, 0)

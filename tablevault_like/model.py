@@ -1,0 +1,389 @@
+"""The words of a vault: names, ids, states, and the records that describe tables, instances and processes."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from tablevault_like.errors import TVArgumentError
+
+BASE_VERSION = "base"
+TEMP_PREFIX = "TEMP_"
+INDEX_SUFFIX = "_index"
+ARTIFACT_DTYPE = "artifact_string"
+
+RESERVED_NAMES = frozenset(
+    {
+        "_temp",
+        "archived_trash",
+        "artifacts",
+        "builders",
+        "code",
+        "code_functions",
+        "description",
+        "execution_archive",
+        "index",
+        "locks",
+        "metadata",
+        "processes",
+        "provenance",
+        "restart",
+        "self",
+        "staging",
+        "trash",
+        "vault",
+    }
+)
+
+_TABLE = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_VERSION = re.compile(r"[A-Za-z0-9-]{1,100}")
+_MODULE = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_PROCESS_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9-]{1,100}_[0-9]{1,20}_[0-9a-f-]{36}")
+
+
+class State(StrEnum):
+    """The state of a process. ``process.state`` holds the legal transitions between them."""
+
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    REVERTING = "REVERTING"
+    STOPPING = "STOPPING"
+    REVERTED = "REVERTED"
+    MATERIALIZED = "MATERIALIZED"
+    COMPLETED = "COMPLETED"
+
+    @property
+    def has_ended(self) -> bool:
+        return self in ENDED_STATES
+
+
+ENDED_STATES = frozenset({State.REVERTED, State.MATERIALIZED, State.COMPLETED})
+
+
+class StopIntent(StrEnum):
+    """What a stopper wants done with what its target has computed."""
+
+    REVERT = "revert"
+    MATERIALIZE = "materialize"
+
+
+class LockMode(StrEnum):
+    SHARED = "shared"
+    EXCLUSIVE = "exclusive"
+
+
+class BuilderType(StrEnum):
+    INDEX = "IndexBuilder"
+    COLUMN = "ColumnBuilder"
+
+
+class ReturnType(StrEnum):
+    DATAFRAME = "dataframe"
+    ROW_WISE = "row-wise"
+    GENERATOR = "generator"
+
+
+class OnChange(StrEnum):
+    """What a resume does when a builder or its code is no longer what the process started with."""
+
+    ERROR = "error"
+    CONTINUE = "continue"
+    RECOMPUTE = "recompute"
+    KEEP = "keep"
+
+
+class RowStatus(IntEnum):
+    """What is recorded of a row. A row that isn't recorded has not been computed."""
+
+    DONE = 1
+    FAILED = 2
+    SKIPPED = 3
+
+
+class InstanceStatus(StrEnum):
+    TEMPORARY = "temporary"
+    MATERIALIZED = "materialized"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row that a generator yields out of order: its position and its values.
+
+    ``values`` is what a row-wise function may return: a scalar, a tuple in the order of ``changed_columns``, or a dict.
+    """
+
+    index: int
+    values: object
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What a lock is about: a path of names. A lock on a path covers every path below it.
+
+    >>> str(Resource("stories", "TEMP_base"))
+    'stories/TEMP_base'
+    >>> Resource("stories").overlaps(Resource("stories", "TEMP_base"))
+    True
+    >>> Resource("stories").overlaps(Resource("papers"))
+    False
+    """
+
+    path: tuple[str, ...]
+
+    def __init__(self, *path: str) -> None:
+        object.__setattr__(self, "path", path)
+
+    def __str__(self) -> str:
+        return "/".join(self.path) or "vault"
+
+    @classmethod
+    def parse(cls, text: str) -> Resource:
+        return cls() if text == "vault" else cls(*text.split("/"))
+
+    def overlaps(self, other: Resource) -> bool:
+        shared = min(len(self.path), len(other.path))
+        return self.path[:shared] == other.path[:shared]
+
+    @classmethod
+    def vault(cls) -> Resource:
+        return cls()
+
+    @classmethod
+    def table(cls, table: str) -> Resource:
+        return cls(table)
+
+    @classmethod
+    def instance(cls, table: str, instance_id: str) -> Resource:
+        return cls(table, instance_id)
+
+    @classmethod
+    def artifacts(cls, table: str) -> Resource:
+        return cls(table, "artifacts")
+
+    @classmethod
+    def builders(cls, table: str, version: str, builder: str | None = None) -> Resource:
+        """The builder files of a temporary instance. They lie beside it, so that they can be edited while it runs."""
+        base = (table, "builders", version)
+        return cls(*base) if builder is None else cls(*base, builder)
+
+    @classmethod
+    def code(cls, module: str | None = None) -> Resource:
+        return cls("code_functions") if module is None else cls("code_functions", module)
+
+
+@dataclass(frozen=True, slots=True)
+class LockRequest:
+    """One lock that an operation declares."""
+
+    resource: Resource
+    mode: LockMode
+
+    @classmethod
+    def shared(cls, resource: Resource) -> LockRequest:
+        return cls(resource, LockMode.SHARED)
+
+    @classmethod
+    def exclusive(cls, resource: Resource) -> LockRequest:
+        return cls(resource, LockMode.EXCLUSIVE)
+
+    def conflicts_with(self, other: LockRequest) -> bool:
+        both_shared = self.mode is LockMode.SHARED and other.mode is LockMode.SHARED
+        return not both_shared and self.resource.overlaps(other.resource)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an instance: its name and its pandas dtype (or ``artifact_string``)."""
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableRecord:
+    """A table, as the catalog knows it."""
+
+    table_id: int
+    name: str
+    folder: str
+    next_folder: str | None
+    allow_multiple_artifacts: bool
+    has_side_effects: bool
+    description: str
+    author: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord:
+    """An instance of a table. ``columns`` and ``rows`` are those of its frame, empty and ``None`` while temporary."""
+
+    table_id: int
+    table_name: str
+    folder: str
+    next_folder: str | None
+    instance_id: str
+    version: str
+    status: InstanceStatus
+    active: bool
+    success: bool
+    external_edit: bool
+    description: str
+    author: str
+    origin_table: str | None
+    origin_id: str | None
+    created_at: float
+    materialized_at: float | None
+    rows: int | None
+    manifest_sha256: str | None
+    process_id: str
+
+    @property
+    def is_temporary(self) -> bool:
+        return self.status is InstanceStatus.TEMPORARY
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """An exception as it is shown: the name of its class, its message, and its formatted traceback."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step of a process. Row counts are those that are committed."""
+
+    name: str
+    is_done: bool
+    started_at: float
+    finished_at: float | None
+    rows_total: int | None
+    rows_done: int
+    rows_failed: int
+    rows_reused: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process, as ``get_active_processes`` shows it. Times are seconds since the epoch (POSIX).
+
+    ``is_alive`` tells whether a living worker holds it. ``locks`` and ``waits_for`` name resources as
+    ``"stories/TEMP_base (exclusive)"``. ``rate`` is rows a second, ``remaining`` seconds; both are ``None`` where
+    they aren't known.
+    """
+
+    process_id: str
+    operation: str
+    arguments: Mapping[str, Any]
+    author: str
+    state: State
+    is_alive: bool
+    is_named: bool
+    host: str | None
+    pid: int | None
+    created_at: float
+    started_at: float | None
+    updated_at: float
+    ended_at: float | None
+    parent_id: str | None
+    steps_done: tuple[str, ...]
+    steps_to_come: tuple[str, ...]
+    rows_done: int
+    rows_failed: int
+    rows_reused: int
+    rows_total: int | None
+    rate: float | None
+    remaining: float | None
+    locks: tuple[str, ...]
+    waits_for: tuple[str, ...]
+    blocked_by: tuple[str, ...]
+    error: ErrorRecord | None
+    next_steps: str
+    paused_on_request: bool = False
+    stop_intent: StopIntent | None = None
+    epoch: int = 0
+    steps: tuple[StepRecord, ...] = field(default=(), repr=False)
+
+    @property
+    def status(self) -> str:
+        """The state in one word for people: a live state whose worker is dead is ``interrupted``."""
+        if self.state in (State.PAUSED, *ENDED_STATES) or self.is_alive:
+            return self.state.lower()
+        return "interrupted"
+
+
+def check_table_name(name: str) -> str:
+    """Return ``name`` if a table may have it.
+
+    >>> check_table_name("artifacts")
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: Forbidden Table Name: artifacts
+    """
+    _check_form("table name", name, _TABLE, "1 to 100 letters, digits, '_' and '-'")
+    if name.lower() in RESERVED_NAMES or name.upper().startswith(TEMP_PREFIX):
+        raise TVArgumentError(f"Forbidden Table Name: {name}")
+    return name
+
+
+def check_version(version: str) -> str:
+    """Return ``version`` if an instance may have it."""
+    _check_form("version", version, _VERSION, "1 to 100 letters, digits and '-'")
+    if version.lower() in RESERVED_NAMES:
+        raise TVArgumentError(f"Forbidden Version: {version}")
+    return version
+
+
+def check_builder_name(name: str) -> str:
+    """Return ``name`` (without ``.yaml``) if a builder may have it."""
+    return _check_form("builder name", name, _MODULE, "1 to 100 letters, digits, '_' and '-', without '.yaml'")
+
+
+def check_module_name(name: str) -> str:
+    """Return ``name`` (without ``.py``) if a code module may have it: it must be importable."""
+    _check_form("code module name", name, _MODULE, "a Python identifier of at most 100 ASCII characters")
+    if not name.isidentifier():
+        raise TVArgumentError(f"The code module name {name!r} can't be imported: it must be a Python identifier.")
+    return name
+
+
+def check_process_id(process_id: str) -> str:
+    """Return ``process_id`` if a process may have it."""
+    return _check_form(
+        "process id", process_id, _PROCESS_ID, "1 to 128 letters, digits, '.', '_' and '-', not starting with '.'"
+    )
+
+
+def _check_form(what: str, name: object, form: re.Pattern[str], allowed: str) -> str:
+    if not isinstance(name, str):
+        raise TVArgumentError(f"The {what} must be a string, not {type(name).__name__}.")
+    if not form.fullmatch(name):
+        shown = ascii(name if len(name) <= 60 else name[:57] + "...")
+        raise TVArgumentError(f"The {what} {shown} is not allowed: use {allowed}.")
+    return name
+
+
+def temporary_id(version: str) -> str:
+    """Return the id of the temporary instance of a version: ``TEMP_base``."""
+    return TEMP_PREFIX + version
+
+
+def is_instance_id(text: str) -> bool:
+    """Tell whether ``text`` has the form of a materialized or temporary instance's id, rather than of a version."""
+    if text.startswith(TEMP_PREFIX):
+        return _VERSION.fullmatch(text.removeprefix(TEMP_PREFIX)) is not None
+    return _INSTANCE_ID.fullmatch(text) is not None
+
+
+def new_process_id() -> str:
+    """Return a new id for a process."""
+    return str(uuid.uuid4())

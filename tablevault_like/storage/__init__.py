@@ -1,0 +1,1 @@
+"""Files: synced writes, manifests, Parquet tables, row stores and artifacts. The only package that touches the disk."""

@@ -1,0 +1,64 @@
+"""``description.yaml`` beside a table or an instance: a copy for people. The catalog is the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from tablevault_like.layout import InstanceLayout, TableLayout
+from tablevault_like.model import InstanceRecord, TableRecord
+
+
+def write_table(place: TableLayout, record: TableRecord) -> None:
+    """Write what describes a table into its folder. Not synced: it can be written again from the catalog."""
+    _write(place.description, describe_table(record))
+
+
+def describe_table(record: TableRecord) -> dict[str, object]:
+    """Return what describes a table."""
+    return {
+        "table": record.name,
+        "description": record.description,
+        "author": record.author,
+        "created": _iso(record.created_at),
+        "allow_multiple_artifacts": record.allow_multiple_artifacts,
+        "has_side_effects": record.has_side_effects,
+    }
+
+
+def write_instance(place: InstanceLayout, fields: Mapping[str, object]) -> None:
+    """Write what describes an instance into its folder."""
+    _write(place.description, fields)
+
+
+def describe_instance(record: InstanceRecord) -> dict[str, object]:
+    """Return what describes an instance."""
+    return {
+        "table": record.table_name,
+        "instance": record.instance_id,
+        "version": record.version,
+        "description": record.description,
+        "author": record.author,
+        "created": _iso(record.created_at),
+        "materialized": _iso(record.materialized_at),
+        "active": record.active,
+        "success": record.success,
+        "external_edit": record.external_edit,
+        "origin": None if record.origin_id is None else [record.origin_table, record.origin_id],
+        "rows": record.rows,
+        "process_id": record.process_id,
+    }
+
+
+def _write(path: Path, fields: Mapping[str, object]) -> None:
+    text = yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True)
+    draft = path.with_suffix(".yaml.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,0 +1,19 @@
+"""Find where a table's folder lies. It follows a rename when it can, so for a while it may lie under either name."""
+
+from __future__ import annotations
+
+from tablevault_like.layout import InstanceLayout, Layout, TableLayout
+from tablevault_like.model import InstanceRecord, TableRecord
+
+
+def table_layout(layout: Layout, record: TableRecord | InstanceRecord) -> TableLayout:
+    """Return the folder of a table (or of an instance's table), whether or not it has followed a rename yet."""
+    place = layout.table(record.folder)
+    if record.next_folder is not None and not place.folder.is_dir():
+        return layout.table(record.next_folder)
+    return place
+
+
+def instance_layout(layout: Layout, record: InstanceRecord) -> InstanceLayout:
+    """Return the folder of an instance."""
+    return table_layout(layout, record).instance(record.instance_id)
