@@ -1,0 +1,1 @@
+"""Processes: claim, run, checkpoint, pause, revert, stop and restart any operation. Knows nothing of builders."""

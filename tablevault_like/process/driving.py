@@ -1,0 +1,150 @@
+"""Bring a claimed process to its end, and settle what becomes of it when that raises.
+
+After any exception the catalog is read before anything is decided, because a commit may have happened although it raised:
+
+=============================  ==================================================================
+what the catalog says          what is done
+=============================  ==================================================================
+completed                      nothing; the error is raised with a note that it completed
+another epoch, or STOPPING     nothing: this worker is fenced; the error is raised
+RUNNING, with an id given      paused, unless it is an error of ours and nothing is recorded yet
+anything else                  reverted
+=============================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+
+from tablevault_like.catalog import processes
+from tablevault_like.engines.base import Interrupted, UserCodeError
+from tablevault_like.errors import TableVaultError, TVArtifactError, TVTableError
+from tablevault_like.locks import WorkerLock
+from tablevault_like.model import State
+from tablevault_like.process import context
+from tablevault_like.process.endings import Endings
+from tablevault_like.process.journal import Journal
+from tablevault_like.process.operation import Operation
+from tablevault_like.process.run import LOCAL_RUNS, Run
+
+log = logging.getLogger("tablevault_like")
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Runs claimed processes of one vault."""
+
+    journal: Journal
+    endings: Endings
+
+    def drive(self, operation: Operation, run: Run, lock: WorkerLock) -> str:
+        """Bring a claimed process to its end. Lets go of the worker lock, whatever happens."""
+        LOCAL_RUNS[run.process_id] = run
+        try:
+            with run.interrupts, self._as_current(run):
+                try:
+                    self._perform(operation, run)
+                except BaseException as error:
+                    self._settle(operation, run, error)
+            self.endings.finish(operation, run)
+        finally:
+            self._let_go(run, lock)
+        return run.process_id
+
+    def _perform(self, operation: Operation, run: Run) -> None:
+        with self.journal.catalog.snapshot() as db:
+            state = processes.is_current(db, run.process_id, run.epoch)
+        if state is State.CREATED:
+            operation.keep(run)
+            with self.journal.changing(run.process_id, run.epoch) as db:
+                self.journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
+        run.made = operation.execute(run)
+        with self.journal.changing(run.process_id, run.epoch) as db:
+            operation.publish(run, db)
+            processes.set_error(db, run.process_id, None)
+            self.journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
+
+    def _settle(self, operation: Operation, run: Run, error: BaseException) -> None:
+        """Decide by the catalog what becomes of a process whose ``_perform`` raised, and raise the error again."""
+        cause = _cause(run, error)
+        try:
+            state = self._state_of_claim(run)
+            if state is State.COMPLETED:
+                cause.add_note(f"The operation had completed: process {run.process_id!r} is done.")
+                self.endings.finish(operation, run)
+            elif state is None or state is State.STOPPING or state.has_ended:
+                cause.add_note(
+                    f"Process {run.process_id!r} was taken over or stopped meanwhile; nothing was undone here."
+                )
+            elif state is State.RUNNING and self._is_to_pause(run, error, cause):
+                self._pause(run, cause)
+            else:
+                self.endings.revert(operation, run, cause)
+                cause.add_note(f"Process {run.process_id!r} was reverted.")
+        except Exception as failure:
+            # The process stays as it is, without a worker: whoever claims it next finishes this.
+            cause.add_note(f"Process {run.process_id!r} could not be settled ({failure}); the next who claims it will.")
+            log.warning("process %s could not be settled", run.process_id, exc_info=True)
+        raise cause
+
+    def _is_to_pause(self, run: Run, error: BaseException, cause: BaseException) -> bool:
+        if not run.is_named:
+            return False
+        is_own = isinstance(cause, TableVaultError) and not isinstance(cause, TVTableError | TVArtifactError)
+        if isinstance(error, UserCodeError) or not is_own:
+            return True
+        with self.journal.catalog.snapshot() as db:
+            return processes.has_finished_step(db, run.process_id)
+
+    def _pause(self, run: Run, cause: BaseException) -> None:
+        if run.is_idle:
+            self.journal.pause(run.process_id, run.epoch, cause)
+        cause.add_note(
+            f"Process {run.process_id!r} is paused: call again with the same process_id to go on, or stop_process() it."
+        )
+
+    def _state_of_claim(self, run: Run) -> State | None:
+        with self.journal.catalog.snapshot() as db:
+            return processes.is_current(db, run.process_id, run.epoch)
+
+    def _let_go(self, run: Run, lock: WorkerLock) -> None:
+        """Release the worker lock; if abandoned threads still run user code, only when they have left it.
+
+        Until then the process counts as running, which it is, and it is paused only afterwards.
+        """
+        if run.is_idle:
+            LOCAL_RUNS.pop(run.process_id, None)
+            lock.release()
+            return
+
+        def wait() -> None:
+            try:
+                for engine in run.engines:
+                    engine.wait()
+                if run.is_named:
+                    with suppress(TableVaultError):
+                        self.journal.pause(run.process_id, run.epoch, run.interrupts.exception())
+            finally:
+                LOCAL_RUNS.pop(run.process_id, None)
+                lock.release()
+
+        threading.Thread(target=wait, name=f"tablevault-{run.process_id}", daemon=True).start()
+
+    def _as_current(self, run: Run) -> AbstractContextManager[context.Current]:
+        inherited = context.current(self.journal.layout.root)
+        if inherited is not None:
+            # A child is stopped with its parent.
+            run.stop = inherited.stop
+        return context.running(context.Current(self.journal.layout.root, run.process_id, run.stop))
+
+
+def _cause(run: Run, error: BaseException) -> BaseException:
+    """Return what the caller is to see: the user code's own exception, or what a signal stands for."""
+    if isinstance(error, UserCodeError):
+        return error.original
+    if isinstance(error, Interrupted):
+        return run.interrupts.exception()
+    return error

@@ -1,0 +1,115 @@
+"""End processes whose worker lock is held here: undo them, or keep what they have done. Nothing is asked of the caller but that lock.
+
+Whoever claims a process that was left in STOPPING or REVERTING finishes that first, so every ending may be done again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from tablevault_like.catalog import processes
+from tablevault_like.catalog.processes import ProcessRow
+from tablevault_like.locks import WorkerLock
+from tablevault_like.model import State, StopIntent
+from tablevault_like.process import housekeeping
+from tablevault_like.process.journal import Journal
+from tablevault_like.process.life import Life
+from tablevault_like.process.operation import Operation, rebuild
+from tablevault_like.process.run import Run
+
+log = logging.getLogger("tablevault_like")
+
+
+@dataclass(frozen=True)
+class Endings:
+    """Ends processes of one vault."""
+
+    journal: Journal
+
+    def recover(self, process_id: str) -> bool:
+        """Revert a dead process that nobody named, or finish a stop whose stopper died. Tell whether that freed its locks.
+
+        Called by whoever needs what the process holds.
+        """
+        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        if not lock.acquire():
+            return False
+        try:
+            row = self.journal.find(process_id)
+            if row is None or row.state.has_ended:
+                return True
+            if row.state not in (State.REVERTING, State.STOPPING) and (row.named or row.state is State.PAUSED):
+                return False
+            if Life(self.journal).has_living_descendant(process_id):
+                return False
+            self.conclude(row)
+            return True
+        finally:
+            lock.release()
+
+    def revert(self, operation: Operation, run: Run, error: BaseException | None) -> None:
+        """Undo a process whose worker lock is held by this worker. Its live children first."""
+        self.journal.begin_revert(run.process_id, run.epoch, error)
+        self._revert_children(run.process_id)
+        operation.undo(run)
+        with self.journal.changing(run.process_id, run.epoch) as db:
+            row = processes.get(db, run.process_id)
+            operation.undo_in_catalog(run, db)
+            self.journal.advance(db, run.process_id, run.epoch, row.state, State.REVERTED)
+        self.sweep(run)
+
+    def materialize(self, operation: Operation, run: Run) -> None:
+        """Keep what a process has done. Its worker lock is held by this worker, its state is STOPPING."""
+        self._revert_children(run.process_id)
+        run.made = operation.materialize(run)
+        with self.journal.changing(run.process_id, run.epoch) as db:
+            operation.publish_partial(run, db)
+            self.journal.advance(db, run.process_id, run.epoch, State.STOPPING, State.MATERIALIZED)
+        self.finish(operation, run)
+
+    def finish(self, operation: Operation, run: Run) -> None:
+        """Do the housekeeping of a process that has ended. What fails is litter, and is logged."""
+        try:
+            operation.finish(run)
+        except Exception:
+            log.warning("housekeeping after process %s failed", run.process_id, exc_info=True)
+        self.sweep(run)
+
+    def sweep(self, run: Run) -> None:
+        try:
+            housekeeping.sweep(run.layout, run.process_id, is_named=run.is_named)
+        except Exception:
+            log.warning("housekeeping after process %s failed", run.process_id, exc_info=True)
+
+    def conclude(self, row: ProcessRow) -> None:
+        """End a process whose worker is dead and whose worker lock is held here: as its stopper meant, else by revert."""
+        if row.state.has_ended:
+            return
+        with self.journal.catalog.transaction() as db:
+            epoch = self.journal.claim(db, row.process_id)
+        operation = rebuild(row.operation, row.arguments)
+        run = Run(
+            row.process_id,
+            epoch,
+            row.named,
+            row.author,
+            self.journal,
+            stop_intent=row.stop_intent,
+        )
+        if row.state is State.STOPPING and row.stop_intent is StopIntent.MATERIALIZE:
+            self.materialize(operation, run)
+        else:
+            self.revert(operation, run, None)
+
+    def _revert_children(self, process_id: str) -> None:
+        with self.journal.catalog.snapshot() as db:
+            children = processes.live_children(db, process_id)
+        for child in reversed(children):
+            lock = WorkerLock(self.journal.layout.process(child.process_id).worker_lock)
+            if not lock.acquire():
+                raise Life(self.journal).running_error(child.process_id)
+            try:
+                self.conclude(self.journal.get(child.process_id))
+            finally:
+                lock.release()

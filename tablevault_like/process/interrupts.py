@@ -1,0 +1,66 @@
+"""Turn Ctrl-C and SIGTERM into a clean end.
+
+While rows are computed, the first signal requests a stop (rows in flight finish and are recorded), and a second one stops
+waiting for them. At any other time a signal raises at once: KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM.
+
+Handlers are installed only in the main thread, only over Python's own, and are taken back afterwards.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from tablevault_like.engines.base import Stop
+
+
+class Interrupts:
+    """The signals that arrive while a process runs. Used in a ``with``."""
+
+    def __init__(self) -> None:
+        self._stop: Stop | None = None
+        self._received: int | None = None
+        self._previous: dict[int, signal.Handlers] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+                found = signal.getsignal(number)
+                if found == default:
+                    self._previous[number] = found  # type: ignore[assignment]
+                    signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    @contextmanager
+    def requesting(self, stop: Stop) -> Iterator[None]:
+        """Send signals to ``stop`` instead of raising them here."""
+        self._stop = stop
+        try:
+            yield
+        finally:
+            self._stop = None
+
+    def exception(self) -> BaseException:
+        """Return what a signal that was turned into a stop stands for."""
+        return _exception(self._received or signal.SIGINT)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self._received = number
+        if self._stop is None:
+            raise _exception(number)
+        if self._stop.requested:
+            self._stop.abandon()
+        else:
+            self._stop.request()
+
+
+def _exception(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

@@ -1,0 +1,175 @@
+"""The record of every process: who may change it, from which state to which, and with which claim.
+
+1. ``advance`` is the only place where the state of a process changes, and it checks id, epoch, state and transition.
+2. Every claim raises the epoch. Whatever a worker writes checks the epoch in the same transaction, so a worker that lost
+   its claim (or a thread that a paused process left behind) is refused with FencedError.
+3. A process that ends frees its locks in the transaction that ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tablevault_like.catalog import Catalog, Database, locks, processes
+from tablevault_like.catalog.processes import ProcessRow
+from tablevault_like.errors import FencedError, TVProcessError
+from tablevault_like.layout import Layout
+from tablevault_like.locks import Worker
+from tablevault_like.model import ErrorRecord, LockRequest, State, StopIntent
+from tablevault_like.process.state import check_transition
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The processes of one vault. ``now`` gives seconds since the epoch (POSIX); they are shown, nothing rests on them."""
+
+    catalog: Catalog
+    layout: Layout
+    now: Callable[[], float]
+
+    def find(self, process_id: str) -> ProcessRow | None:
+        """Return a process, ``None`` if there is none of that id."""
+        with self.catalog.snapshot() as db:
+            return processes.find(db, process_id)
+
+    def get(self, process_id: str) -> ProcessRow:
+        """Return a process. Raises TVArgumentError if there is none of that id."""
+        with self.catalog.snapshot() as db:
+            return processes.get(db, process_id)
+
+    def add(
+        self,
+        db: Database,
+        process_id: str,
+        *,
+        operation: str,
+        arguments: Mapping[str, Any],
+        needed: Sequence[LockRequest],
+        needed_for_claim: Sequence[LockRequest],
+        author: str,
+        named: bool,
+        parent_id: str | None,
+    ) -> int:
+        """Record a new process with its locks, and return its epoch.
+
+        An id whose last process was reverted may be used again: the old record is kept as ``<id>~<n>``, and the epoch goes
+        on from there, so that a worker of the old one is still refused.
+        """
+        epoch = 1
+        old = processes.find(db, process_id)
+        if old is not None and old.state is not State.REVERTED:
+            raise TVProcessError(
+                f"Another worker has used the process id {process_id!r} at the same time. Call again to join it.",
+                process_id=process_id,
+            )
+        if old is not None:
+            processes.archive(db, process_id)
+            epoch = old.epoch + 1
+        processes.add(
+            db,
+            process_id,
+            operation=operation,
+            arguments=arguments,
+            author=author,
+            named=named,
+            parent_id=parent_id,
+            state=State.CREATED,
+            epoch=epoch,
+            host=Worker.this().host,
+            pid=os.getpid(),
+            now=self.now(),
+        )
+        locks.grant(db, process_id, needed, claim_only=False, now=self.now())
+        locks.grant(db, process_id, needed_for_claim, claim_only=True, now=self.now())
+        return epoch
+
+    def advance(self, db: Database, process_id: str, epoch: int, before: State, after: State) -> None:
+        """Change the state of a process (invariant 1). Raises FencedError if the claim is over."""
+        check_transition(before, after)
+        if not processes.set_state(db, process_id, epoch=epoch, before=before, after=after, now=self.now()):
+            raise _fenced(process_id)
+        if after is State.RUNNING:
+            locks.release(db, process_id, claim_only=True)
+        if after.has_ended:
+            locks.release(db, process_id)
+        processes.add_event(db, process_id, "state", after, now=self.now())
+
+    def claim(self, db: Database, process_id: str) -> int:
+        """Raise the epoch of a process for this worker, which holds its worker lock, and return it."""
+        return processes.raise_epoch(db, process_id, host=Worker.this().host, pid=os.getpid(), now=self.now())
+
+    def resume(self, row: ProcessRow, arguments: Mapping[str, Any]) -> int:
+        """Claim a process that is to go on, and return the new epoch."""
+        with self.catalog.transaction() as db:
+            epoch = self.claim(db, row.process_id)
+            if row.state is State.PAUSED:
+                self.advance(db, row.process_id, epoch, State.PAUSED, State.RUNNING)
+            processes.set_paused_on_request(db, row.process_id, on_request=False)
+            processes.set_arguments(db, row.process_id, {**row.arguments, **arguments})
+            processes.add_event(db, row.process_id, "resumed", f"epoch {epoch}", now=self.now())
+        return epoch
+
+    def pause(self, process_id: str, epoch: int, error: BaseException) -> None:
+        """Pause a process over an error. Its locks stay."""
+        with self.changing(process_id, epoch) as db:
+            self.advance(db, process_id, epoch, State.RUNNING, State.PAUSED)
+            processes.set_error(db, process_id, describe_error(error))
+
+    def begin_revert(self, process_id: str, epoch: int, error: BaseException | None) -> None:
+        """Record that a process is being reverted, whatever live state it is in. It may be so already."""
+        with self.catalog.transaction() as db:
+            state = processes.is_current(db, process_id, epoch)
+            if state is None or state.has_ended:
+                raise _fenced(process_id)
+            if state not in (State.REVERTING, State.STOPPING):
+                self.advance(db, process_id, epoch, state, State.REVERTING)
+            if error is not None:
+                processes.set_error(db, process_id, describe_error(error))
+
+    def begin_stop(self, row: ProcessRow, intent: StopIntent) -> int:
+        """Fence the worker of a process, record what is to become of it, and return the new epoch."""
+        with self.catalog.transaction() as db:
+            current = processes.get(db, row.process_id)
+            epoch = processes.raise_epoch(
+                db, row.process_id, host=current.host or "", pid=current.pid or 0, now=self.now()
+            )
+            # What an earlier stopper left half-done is finished as it was meant.
+            if current.state not in (State.STOPPING, State.REVERTING):
+                self.advance(db, row.process_id, epoch, current.state, State.STOPPING)
+                processes.set_stop_intent(db, row.process_id, intent)
+        return epoch
+
+    @contextmanager
+    def changing(self, process_id: str, epoch: int) -> Iterator[Database]:
+        """Change the catalog on behalf of a process, if the claim still holds (invariant 2)."""
+        with self.catalog.transaction() as db:
+            if processes.is_current(db, process_id, epoch) is None:
+                raise _fenced(process_id)
+            yield db
+
+    def check(self, process_id: str, epoch: int) -> None:
+        """Raise FencedError if the claim is over."""
+        with self.catalog.snapshot() as db:
+            if processes.is_current(db, process_id, epoch) is None:
+                raise _fenced(process_id)
+
+
+def describe_error(error: BaseException) -> ErrorRecord:
+    """Return an exception as it is kept: the name of its class, its message with notes, and its traceback."""
+    message = "\n".join([str(error), *getattr(error, "__notes__", [])]).strip()
+    return ErrorRecord(
+        type=type(error).__qualname__, message=message, traceback="".join(traceback.format_exception(error))
+    )
+
+
+def _fenced(process_id: str) -> FencedError:
+    return FencedError(
+        f"This worker's claim on process {process_id!r} is over: it was stopped, or another worker has taken it over. "
+        "Nothing more was written. Look at it with get_process().",
+        process_id=process_id,
+    )

@@ -1,0 +1,166 @@
+"""Describe processes for people and programs: what runs, how far it is, what it waits for and why, and what to do next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tablevault_like.catalog import Database, locks, processes
+from tablevault_like.catalog.locks import Waiter
+from tablevault_like.catalog.processes import ProcessRow, Step
+from tablevault_like.layout import Layout
+from tablevault_like.locks import is_held
+from tablevault_like.model import LockRequest, ProcessRecord, State
+from tablevault_like.process import waiting
+
+
+def active(db: Database, layout: Layout) -> dict[str, ProcessRecord]:
+    """Return every process that hasn't ended, and every one that waits for its locks, oldest first."""
+    records = [describe(db, layout, row) for row in processes.live(db)]
+    records += [_describe_waiter(db, layout, waiter) for waiter in locks.waiters(db)]
+    return {record.process_id: record for record in sorted(records, key=lambda record: record.created_at)}
+
+
+def find(db: Database, layout: Layout, process_id: str) -> ProcessRecord:
+    """Return one process, ended ones too. Raises TVArgumentError if there is none of that id."""
+    waiter = locks.waiting(db, process_id)
+    row = processes.find(db, process_id)
+    if waiter is not None and (row is None or row.state.has_ended):
+        return _describe_waiter(db, layout, waiter)
+    return describe(db, layout, row or processes.get(db, process_id))
+
+
+def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
+    """Return what is known of a process."""
+    steps = processes.steps(db, row.process_id)
+    records = tuple(step.record for step in steps)
+    under_way = next((step for step in steps if step.record.started_at and not step.record.is_done), None)
+    is_alive = not row.state.has_ended and is_held(layout.process(row.process_id).worker_lock)
+    rate, remaining = _speed(under_way, row) if is_alive else (None, None)
+    shown = under_way.record if under_way else (records[-1] if records else None)
+    record = ProcessRecord(
+        process_id=row.process_id,
+        operation=row.operation,
+        arguments=row.arguments,
+        author=row.author,
+        state=row.state,
+        is_alive=is_alive,
+        is_named=row.named,
+        host=row.host,
+        pid=row.pid,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+        ended_at=row.ended_at,
+        parent_id=row.parent_id,
+        steps_done=tuple(step.name for step in records if step.is_done),
+        steps_to_come=tuple(step.name for step in records if not step.is_done),
+        rows_done=sum(step.rows_done for step in records),
+        rows_failed=sum(step.rows_failed for step in records),
+        rows_reused=sum(step.rows_reused for step in records),
+        rows_total=shown.rows_total if shown else None,
+        rate=rate,
+        remaining=remaining,
+        locks=_texts(locks.held_by(db, row.process_id)),
+        waits_for=(),
+        blocked_by=(),
+        error=row.error,
+        next_steps="",
+        paused_on_request=row.paused_on_request,
+        stop_intent=row.stop_intent,
+        epoch=row.epoch,
+        steps=records,
+    )
+    return replace(record, next_steps=_next_steps(record))
+
+
+def summary(record: ProcessRecord) -> str:
+    """Return a process in a clause: who does what, in which state, how far, where and since when."""
+    where = f"on {record.host}, pid {record.pid}" if record.is_alive else f"last on {record.host}, pid {record.pid}"
+    progress = ""
+    if record.rows_done or record.rows_total:
+        progress = f", {record.rows_done} rows done" + (f" of {record.rows_total}" if record.rows_total else "")
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started_at or record.created_at))
+    return (
+        f"process {record.process_id!r} ({record.operation} by {record.author}, {record.status}{progress}, {where}, "
+        f"since {since})"
+    )
+
+
+def _describe_waiter(db: Database, layout: Layout, waiter: Waiter) -> ProcessRecord:
+    blocked_by = waiting.blockers(db, layout, waiting.Queued.of(waiter))
+    is_alive = is_held(layout.process(waiter.process_id).worker_lock)
+    names = ", ".join(repr(name) for name in blocked_by.everyone) or "nobody any more"
+    return ProcessRecord(
+        process_id=waiter.process_id,
+        operation=waiter.operation,
+        arguments=waiter.arguments,
+        author=waiter.author,
+        state=State.CREATED,
+        is_alive=is_alive,
+        is_named=waiter.named,
+        host=waiter.host,
+        pid=waiter.pid,
+        created_at=waiter.since,
+        started_at=None,
+        updated_at=waiter.since,
+        ended_at=None,
+        parent_id=waiter.parent_id,
+        steps_done=(),
+        steps_to_come=(),
+        rows_done=0,
+        rows_failed=0,
+        rows_reused=0,
+        rows_total=None,
+        rate=None,
+        remaining=None,
+        locks=(),
+        waits_for=_texts(waiter.requests),
+        blocked_by=blocked_by.everyone,
+        error=None,
+        next_steps=f"It waits for {names}."
+        if is_alive
+        else "It gave up waiting when its worker died; nothing is left to do.",
+    )
+
+
+def _speed(step: Step | None, row: ProcessRow) -> tuple[float | None, float | None]:
+    """Return rows a second since the step was last started, and the seconds that remain at that rate."""
+    if step is None or step.resumed_at is None:
+        return None, None
+    seconds = row.updated_at - step.resumed_at
+    rows = step.record.rows_done - step.rows_before
+    if rows <= 0 or seconds <= 0:
+        return None, None
+    rate = rows / seconds
+    total = step.record.rows_total
+    return rate, None if total is None else max(0, total - step.record.rows_done) / rate
+
+
+def _texts(requests: Iterable[LockRequest]) -> tuple[str, ...]:
+    return tuple(f"{request.resource} ({request.mode})" for request in requests)
+
+
+def _next_steps(record: ProcessRecord) -> str:
+    process_id = record.process_id
+    stop = f"stop_process({process_id!r}) reverts it"
+    if record.operation == "execute_instance":
+        stop += "; with materialize=True it keeps what is done"
+    match record.state:
+        case State.COMPLETED | State.MATERIALIZED:
+            return "It has ended; nothing is left to do."
+        case State.REVERTED:
+            return "It was reverted; its id may be used again."
+        case State.REVERTING | State.STOPPING if not record.is_alive:
+            return f"Its stop was interrupted; stop_process({process_id!r}) or restart=True finishes it."
+        case State.REVERTING | State.STOPPING:
+            return "It is being stopped; wait for it to end."
+        case _ if record.is_alive:
+            return f"It runs. stop_process({process_id!r}, force=True) ends its worker first."
+        case State.CREATED:
+            return f"Its worker died before the inputs were kept; restart=True or {stop}."
+        case _ if record.is_named:
+            return f"Call {record.operation} again with process_id={process_id!r} to go on (or restart=True); {stop}."
+        case _:
+            return f"Its worker died. restart=True goes on with it; {stop}. It is reverted by whoever next needs its locks."

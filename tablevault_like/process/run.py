@@ -1,0 +1,139 @@
+"""A process under way, in the worker that claimed it: what an operation's methods are given."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tablevault_like.catalog import Database, processes
+from tablevault_like.engines.base import Engine, Stop
+from tablevault_like.layout import Layout, ProcessLayout
+from tablevault_like.model import StopIntent
+from tablevault_like.process.interrupts import Interrupts
+from tablevault_like.process.journal import Journal
+
+_REPORT_SECONDS = 0.4
+
+
+@dataclass
+class Run:
+    """One claim of one process. Everything that it writes bears its epoch, and is refused when the claim is over."""
+
+    process_id: str
+    epoch: int
+    is_named: bool
+    author: str
+    journal: Journal
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    stop: Stop = field(default_factory=Stop)
+    facts: Any = None
+    """What the operation found out when it declared its locks; ``None`` after a resume."""
+    engines: list[Engine] = field(default_factory=list)
+    stop_intent: StopIntent | None = None
+    made: Any = None
+    """What the operation's ``execute`` returned, for its ``publish`` and ``finish``."""
+
+    @property
+    def layout(self) -> Layout:
+        return self.journal.layout
+
+    @property
+    def files(self) -> ProcessLayout:
+        return self.layout.process(self.process_id)
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no thread of this process runs user code any more."""
+        return all(engine.is_idle for engine in self.engines)
+
+    def now(self) -> float:
+        return self.journal.now()
+
+    def instance_id(self, version: str) -> str:
+        """Return the id of the instance that this process makes: the same in every claim of it, and never used before."""
+        with self.journal.catalog.snapshot() as db:
+            row = processes.get(db, self.process_id)
+        unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.layout.root}/{self.process_id}/{row.created_at!r}")
+        return f"{version}_{int(row.created_at)}_{unique}"
+
+    def check(self) -> None:
+        """Raise FencedError if this claim is over."""
+        self.journal.check(self.process_id, self.epoch)
+
+    def plan_steps(self, names: Sequence[str]) -> None:
+        """Record which steps are to come. Steps that are finished stay finished."""
+        with self.journal.changing(self.process_id, self.epoch) as db:
+            processes.plan_steps(db, self.process_id, names)
+
+    def finished_steps(self) -> set[str]:
+        """Return the names of the steps that are recorded as finished: they are not run again."""
+        with self.journal.catalog.snapshot() as db:
+            return {step.record.name for step in processes.steps(db, self.process_id) if step.record.is_done}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepReport]:
+        """Run a step, and record it as finished when the block ends without an exception."""
+        report = StepReport(self, name)
+        yield report
+        report.finish()
+
+
+LOCAL_RUNS: dict[str, Run] = {}
+"""The processes that run in this interpreter."""
+
+
+class StepReport:
+    """How far a step is. Reports go to the catalog a few times a second at most; the rows in them are committed."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self._run = run
+        self.name = name
+        self._last = time.monotonic()
+        self._counts: tuple[int, int, int, int | None] | None = None
+
+    def start(self, *, total: int | None, already: int) -> None:
+        """Record that the step has begun, with ``already`` of ``total`` rows recorded earlier."""
+        with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
+            processes.start_step(
+                db, self._run.process_id, self.name, rows_total=total, rows_before=already, now=self._run.now()
+            )
+
+    def update(self, *, done: int, failed: int = 0, reused: int = 0, total: int | None = None) -> None:
+        """Tell how many rows are recorded by now."""
+        self._counts = (done, failed, reused, total)
+        if time.monotonic() - self._last >= _REPORT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was told last."""
+        if self._counts is None:
+            return
+        with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
+            self._write(db)
+        self._last = time.monotonic()
+
+    def finish(self) -> None:
+        """Record the step as finished."""
+        with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
+            self._write(db)
+            processes.finish_step(db, self._run.process_id, self.name, now=self._run.now())
+
+    def _write(self, db: Database) -> None:
+        if self._counts is None:
+            return
+        done, failed, reused, total = self._counts
+        processes.report_step(
+            db,
+            self._run.process_id,
+            self.name,
+            done=done,
+            failed=failed,
+            reused=reused,
+            total=total,
+            now=self._run.now(),
+        )
+        self._counts = None

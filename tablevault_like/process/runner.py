@@ -1,0 +1,181 @@
+"""Run operations as processes: the one way in which anything in a vault is changed.
+
+``Runner.submit`` starts a process, or goes on with the one of that id; ``stop`` and ``restart`` drive processes whose worker
+is elsewhere or dead. All of them claim first: they hold the worker lock, and raise the epoch.
+
+::
+
+    runner ─┬─ start ──── driving ──┐      wait for the locks and record; run and settle
+            ├─ stopping ────────────┼─ endings      revert, materialize, sweep
+            └─ (resume) ─ driving ──┘
+                 journal, waiting, life             who may change what; who waits for whom; who lives
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tablevault_like.catalog import Database, processes
+from tablevault_like.catalog.processes import ProcessRow
+from tablevault_like.errors import TVArgumentError
+from tablevault_like.locks import WorkerLock
+from tablevault_like.model import State, check_process_id, new_process_id
+from tablevault_like.process import context
+from tablevault_like.process.driving import Driver
+from tablevault_like.process.endings import Endings
+from tablevault_like.process.journal import Journal
+from tablevault_like.process.life import Life
+from tablevault_like.process.operation import Operation, View, rebuild
+from tablevault_like.process.run import Run
+from tablevault_like.process.start import Request, Start
+from tablevault_like.process.stopping import Stopper
+
+log = logging.getLogger("tablevault_like")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a process that ``restart`` took on. ``error`` is what stopped it, if anything did."""
+
+    state: State
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return self.state.lower() if self.error is None else f"{self.state.lower()}: {self.error}"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs operations in one vault on behalf of one author. ``lock_timeout`` is in seconds."""
+
+    journal: Journal
+    author: str
+    parent_id: str | None = None
+    lock_timeout: float = 5.0
+
+    def submit(self, operation: Operation, process_id: str | None = None) -> str:
+        """Run an operation to its end and return its process id.
+
+        With the id of an unfinished process, go on with it; with that of a completed one, do nothing. Raises what the
+        operation raises, TVLockError if its locks can't be had in time, TVProcessError if another worker is at it, and
+        TVArgumentError if the id belongs to other work.
+        """
+        current = context.current(self.journal.layout.root)
+        parent_id = self.parent_id or (current.process_id if current else None)
+        if process_id is not None:
+            check_process_id(process_id)
+            is_named = True
+        else:
+            is_named = False
+            process_id = current.next_child_id() if current else new_process_id()
+        start = self._start(operation, process_id, is_named=is_named, parent_id=parent_id)
+        existing = self.journal.find(process_id)
+        if existing is None or existing.state is State.REVERTED:
+            operation.check()
+            return start.run()
+        return self._continue(existing, start)
+
+    def restart(self) -> dict[str, Outcome]:
+        """Go on with every top-level process whose worker is dead. One that fails doesn't stop the others."""
+        with self.journal.catalog.snapshot() as db:
+            found = [row for row in processes.live(db) if row.parent_id is None or not _is_live(db, row.parent_id)]
+        return {
+            row.process_id: self._restart_one(row)
+            for row in found
+            if not row.paused_on_request and not self._life.is_alive(row.process_id)
+        }
+
+    def stop(self, process_id: str, *, force: bool = False, materialize: bool = False) -> str:
+        """Revert a process that hasn't ended, or keep what it has done, and return its id.
+
+        Raises TVProcessError if it has ended, or if its worker (or one of a child) lives and ``force`` wasn't given;
+        TVArgumentError for an unknown id, or if what it does can't be kept in part.
+        """
+        return Stopper(self.journal, self._endings, self._life).stop(process_id, force=force, materialize=materialize)
+
+    def _continue(self, existing: ProcessRow, start: Start) -> str:
+        process_id = existing.process_id
+        if existing.operation != start.operation.name:
+            raise TVArgumentError(
+                f"Process {process_id!r} is a {existing.operation}, so it can't be used for {start.operation.name}. "
+                "Give another process_id."
+            )
+        if different := start.operation.differences(existing.arguments):
+            raise TVArgumentError(
+                f"Process {process_id!r} was started for other work ({'; '.join(different)}). Call it with the same "
+                "arguments, or give another process_id."
+            )
+        if existing.state in (State.COMPLETED, State.MATERIALIZED):
+            return process_id
+        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        if not lock.acquire():
+            raise self._life.running_error(process_id)
+        with ExitStack() as cleanup:
+            cleanup.callback(lock.release)
+            row = self.journal.get(process_id)
+            if row.state in (State.REVERTING, State.STOPPING, State.CREATED):
+                self._endings.conclude(row)
+                row = self.journal.get(process_id)
+            if row.state in (State.COMPLETED, State.MATERIALIZED):
+                return process_id
+            if row.state is State.REVERTED:
+                cleanup.pop_all()
+                return start.run(lock)
+            with self.journal.catalog.snapshot() as db:
+                view = View(db, self.journal.layout, self.journal.now())
+                start.operation.check_resume(view, self.journal.layout.process(process_id))
+            self._life.refuse_living_descendants(process_id)
+            epoch = self.journal.resume(row, start.operation.arguments())
+            operation = rebuild(row.operation, {**row.arguments, **start.operation.arguments()})
+            run = Run(process_id, epoch, row.named, row.author, self.journal)
+            cleanup.pop_all()
+        return self._driver.drive(operation, run, lock)
+
+    def _restart_one(self, row: ProcessRow) -> Outcome:
+        try:
+            if row.state in (State.CREATED, State.REVERTING, State.STOPPING):
+                self._finish_dead(row)
+            else:
+                start = self._start(
+                    rebuild(row.operation, row.arguments),
+                    row.process_id,
+                    is_named=row.named,
+                    parent_id=row.parent_id,
+                )
+                self._continue(row, start)
+        except Exception as error:
+            log.warning("process %s was not completed by restart: %s", row.process_id, error)
+            return Outcome(self.journal.get(row.process_id).state, f"{type(error).__name__}: {error}")
+        return Outcome(self.journal.get(row.process_id).state)
+
+    def _finish_dead(self, row: ProcessRow) -> None:
+        lock = WorkerLock(self.journal.layout.process(row.process_id).worker_lock)
+        if not lock.acquire():
+            raise self._life.running_error(row.process_id)
+        try:
+            self._endings.conclude(self.journal.get(row.process_id))
+        finally:
+            lock.release()
+
+    def _start(self, operation: Operation, process_id: str, *, is_named: bool, parent_id: str | None) -> Start:
+        request = Request(operation, process_id, self.author, is_named, parent_id, self.lock_timeout)
+        return Start(self.journal, self._endings, self._driver, request)
+
+    @property
+    def _life(self) -> Life:
+        return Life(self.journal)
+
+    @property
+    def _endings(self) -> Endings:
+        return Endings(self.journal)
+
+    @property
+    def _driver(self) -> Driver:
+        return Driver(self.journal, self._endings)
+
+
+def _is_live(db: Database, process_id: str) -> bool:
+    row = processes.find(db, process_id)
+    return row is not None and not row.state.has_ended

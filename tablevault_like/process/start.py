@@ -1,0 +1,275 @@
+"""Start a process: wait until all of its locks can be granted at once, and record it with them."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from tablevault_like.catalog import Database, locks, processes
+from tablevault_like.engines.base import Interrupted
+from tablevault_like.errors import TVLockError, TVProcessError
+from tablevault_like.locks import Worker, WorkerLock
+from tablevault_like.model import State
+from tablevault_like.process import context, housekeeping, records, waiting
+from tablevault_like.process.driving import Driver
+from tablevault_like.process.endings import Endings
+from tablevault_like.process.journal import Journal
+from tablevault_like.process.life import Life
+from tablevault_like.process.operation import Declaration, Operation, View
+from tablevault_like.process.run import Run
+
+_POLL_SECONDS = (0.002, 0.05)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: an operation, under which id, by whom. ``lock_timeout`` is in seconds."""
+
+    operation: Operation
+    process_id: str
+    author: str
+    is_named: bool
+    parent_id: str | None
+    lock_timeout: float
+
+
+class Start:
+    """The start of a process that isn't recorded yet."""
+
+    def __init__(self, journal: Journal, endings: Endings, driver: Driver, request: Request) -> None:
+        self._journal = journal
+        self._endings = endings
+        self._driver = driver
+        self._life = Life(journal)
+        self._request = request
+        self.operation = request.operation
+        self._process_id = request.process_id
+        self._parent_id = request.parent_id
+        self._is_queued = False
+        self._declared = Declaration(())
+        self._blocked = waiting.Blockers((), ())
+        self._lock = WorkerLock(journal.layout.process(request.process_id).worker_lock)
+
+    def run(self, lock: WorkerLock | None = None) -> str:
+        """Run the process to its end and return its id. ``lock`` is its worker lock, if the caller holds it."""
+        if self.operation.is_catalog_only and lock is None and self._is_done_at_once():
+            return self._process_id
+        self._lock = lock or self._lock
+        if not self._lock.is_mine and not self._lock.acquire():
+            raise self._life.running_error(self._process_id)
+        try:
+            claimed = self._claim()
+        except BaseException:
+            self._give_up()
+            raise
+        if claimed is None:
+            self._give_up()
+            return self._process_id
+        return self._driver.drive(self.operation, claimed, self._lock)
+
+    def _is_done_at_once(self) -> bool:
+        """Claim and publish in one transaction, without a worker lock, unless there is something to wait for.
+
+        Nobody ever sees the process unfinished.
+        """
+        try:
+            with self._journal.catalog.transaction() as db:
+                declaration = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
+                if self._blockers(db, declaration):
+                    return False
+                run = self._record(db, declaration)
+                self._complete(run, db)
+        except BaseException as error:
+            row = self._journal.find(self._process_id)
+            if row is not None and row.state is State.COMPLETED:
+                error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
+            raise
+        self._endings.finish(self.operation, run)
+        return True
+
+    def _complete(self, run: Run, db: Database) -> None:
+        self._journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
+        self.operation.publish(run, db)
+        self._journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
+
+    def _claim(self) -> Run | None:
+        """Wait until all locks are granted, and record the process with them. ``None``: it completed in that transaction."""
+        deadline = time.monotonic() + self._request.lock_timeout
+        pause = _POLL_SECONDS[0]
+        while True:
+            run = self._try_to_claim()
+            if run is not None:
+                if self.operation.is_catalog_only:
+                    self._endings.finish(self.operation, run)
+                    return None
+                if not self.operation.reads_files or self._is_still_so(run):
+                    return run
+                continue
+            if any(self._endings.recover(process_id) for process_id in self._dead_holders()):
+                continue
+            if time.monotonic() >= deadline:
+                raise self._lock_error()
+            current = context.current(self._journal.layout.root)
+            if current is not None and current.stop.requested:
+                raise Interrupted
+            time.sleep(pause)
+            pause = min(pause * 1.5, _POLL_SECONDS[1])
+
+    def _try_to_claim(self) -> Run | None:
+        declaration = None
+        if self.operation.reads_files:
+            # Reading files takes a while: not inside the transaction that everybody else waits for.
+            with self._journal.catalog.snapshot() as db:
+                declaration = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
+        with self._journal.catalog.transaction() as db:
+            if declaration is None:
+                declaration = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
+            self._blocked = self._blockers(db, declaration)
+            if self._blocked:
+                self._wait_in_queue(db, declaration)
+                return None
+            locks.dequeue(db, self._process_id)
+            self._is_queued = False
+            run = self._record(db, declaration)
+            self._declared = declaration
+            if self.operation.is_catalog_only:
+                self._complete(run, db)
+            elif not self.operation.keeps_inputs:
+                self._journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
+            return run
+
+    def _record(self, db: Database, declaration: Declaration) -> Run:
+        epoch = self._journal.add(
+            db,
+            self._process_id,
+            operation=self.operation.name,
+            arguments=self.operation.arguments(),
+            needed=declaration.locks,
+            needed_for_claim=declaration.claim_locks,
+            author=self._request.author,
+            named=self._request.is_named,
+            parent_id=self._parent_id,
+        )
+        return Run(
+            self._process_id,
+            epoch,
+            self._request.is_named,
+            self._request.author,
+            self._journal,
+            facts=declaration.facts,
+        )
+
+    def _is_still_so(self, run: Run) -> bool:
+        """Tell whether what was declared holds under the locks. If not, let go of them."""
+        try:
+            with self._journal.catalog.snapshot() as db:
+                again = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
+        except BaseException:
+            self._endings.revert(self.operation, run, None)
+            raise
+        if again == self._declared:
+            return True
+        self._endings.revert(self.operation, run, None)
+        return False
+
+    def _blockers(self, db: Database, declaration: Declaration) -> waiting.Blockers:
+        if self._parent_id is not None:
+            self._check_parent(db, self._parent_id)
+        waiter = locks.waiting(db, self._process_id) if self._is_queued else None
+        queued = waiting.Queued(
+            self._process_id,
+            self._parent_id,
+            (*declaration.locks, *declaration.claim_locks),
+            waiter.ticket if waiter else None,
+        )
+        blocked = waiting.blockers(db, self._journal.layout, queued)
+        if blocked and waiting.closes_circle(db, queued, blocked):
+            raise self._circle_error(blocked)
+        return blocked
+
+    def _check_parent(self, db: Database, parent_id: str) -> None:
+        parent = processes.get(db, parent_id)
+        if parent.state not in (State.CREATED, State.RUNNING):
+            raise TVProcessError(
+                f"The parent process {parent_id!r} is {parent.state.lower()}, so nothing new can be done under it. "
+                "Resume the parent first, or call without parent_id.",
+                process_id=parent_id,
+            )
+
+    def _wait_in_queue(self, db: Database, declaration: Declaration) -> None:
+        requests = (*declaration.locks, *declaration.claim_locks)
+        waiter = locks.waiting(db, self._process_id)
+        if waiter is not None and not self._is_queued:
+            # Left behind by a worker of this id that died while it waited.
+            locks.dequeue(db, self._process_id)
+            waiter = None
+        if waiter is None:
+            locks.enqueue(
+                db,
+                self._process_id,
+                requests,
+                operation=self.operation.name,
+                arguments=self.operation.arguments(),
+                author=self._request.author,
+                named=self._request.is_named,
+                parent_id=self._parent_id,
+                host=Worker.this().host,
+                pid=os.getpid(),
+                now=self._journal.now(),
+            )
+            self._is_queued = True
+        elif waiter.requests != requests:
+            locks.replace_requests(db, waiter.ticket, requests)
+
+    def _dead_holders(self) -> list[str]:
+        """Return who holds something that is needed here, and may be reverted: dead, and nobody named it."""
+        with self._journal.catalog.snapshot() as db:
+            rows = [processes.find(db, held.process_id) for held in self._blocked.held]
+        return [
+            row.process_id
+            for row in rows
+            if row is not None
+            and (not row.named or row.state in (State.REVERTING, State.STOPPING))
+            and row.state is not State.PAUSED
+            and not self._life.is_alive(row.process_id)
+        ]
+
+    def _give_up(self) -> None:
+        """Leave the queue, undo a claim that an interrupt cut short, and let go of the worker lock."""
+        try:
+            if self._is_queued:
+                with self._journal.catalog.transaction() as db:
+                    locks.dequeue(db, self._process_id)
+            row = self._journal.find(self._process_id)
+            if row is not None and not row.state.has_ended:
+                self._endings.conclude(row)
+            housekeeping.sweep(self._journal.layout, self._process_id, is_named=self._request.is_named)
+        finally:
+            self._lock.release()
+
+    def _lock_error(self) -> TVLockError:
+        with self._journal.catalog.snapshot() as db:
+            held = next((held for held in self._blocked.held if processes.find(db, held.process_id)), None)
+            waited = f"after {self._request.lock_timeout:g} s"
+            if held is None:
+                names = ", ".join(repr(name) for name in self._blocked.ahead) or "another process"
+                return TVLockError(f"{self.operation.name} gave up {waited}: {names} came first. Call again.")
+            record = records.find(db, self._journal.layout, held.process_id)
+        return TVLockError(
+            f"{self.operation.name} needs a lock that is held, and gave up {waited}: {held.request.resource} "
+            f"({held.request.mode}) is held by {records.summary(record)}. Wait and call again (lock_timeout= waits longer), "
+            f"resume the holder with its process_id, or stop it with stop_process({held.process_id!r}"
+            f"{', force=True' if record.is_alive else ''}).",
+            resource=str(held.request.resource),
+            holder=held.process_id,
+        )
+
+    def _circle_error(self, blocked: waiting.Blockers) -> TVLockError:
+        held = blocked.held[0]
+        return TVLockError(
+            f"{self.operation.name} would wait for ever: {held.request.resource} is held by process {held.process_id!r}, "
+            "which in turn waits for an ancestor of this one. Let one of the two finish first.",
+            resource=str(held.request.resource),
+            holder=held.process_id,
+        )
