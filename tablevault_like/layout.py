@@ -87,6 +87,24 @@ class TableLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedLayout:
+    """The builder files and code modules that a plan was made of."""
+
+    folder: Path
+
+    @property
+    def builders(self) -> Path:
+        return self.folder / "builders"
+
+    def builder(self, name: str) -> Path:
+        return self.builders / f"{name}.yaml"
+
+    @property
+    def code(self) -> Path:
+        return self.folder / "code"
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessLayout:
     """The folder of one process."""
 
@@ -117,13 +135,8 @@ class ProcessLayout:
     def plan(self) -> Path:
         return self.pinned / "plan.json"
 
-    @property
-    def pinned_builders(self) -> Path:
-        return self.pinned / "builders"
-
-    @property
-    def pinned_code(self) -> Path:
-        return self.pinned / "code"
+    def pinned_files(self, number: int) -> PinnedLayout:
+        return PinnedLayout(self.pinned / str(number))
 
     @property
     def pinned_frame(self) -> Path:

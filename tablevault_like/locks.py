@@ -58,7 +58,7 @@ def _this_worker(pid: int) -> Worker:
 
 
 def _started(pid: int) -> float:
-    """Return when a pid started, in clock ticks since boot where the kernel tells: a clock that is set changes nothing."""
+    """Return when a pid started: in clock ticks since boot where the kernel tells, so that no set clock matters."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

@@ -277,6 +277,9 @@ class StepRecord:
 class ProcessRecord:
     """A process, as ``get_active_processes`` shows it. Times are seconds since the epoch (POSIX).
 
+    ``rows_done``, ``rows_failed``, ``rows_reused`` and ``rows_total`` are those of the step that is under way, else of
+    the last one that has rows; ``steps`` has all of them.
+
     ``is_alive`` tells whether a living worker holds it. ``locks`` and ``waits_for`` name resources as
     ``"stories/TEMP_base (exclusive)"``. ``rate`` is rows a second, ``remaining`` seconds; both are ``None`` where
     they aren't known.

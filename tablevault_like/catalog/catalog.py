@@ -1,8 +1,9 @@
 """Open the catalog, and give transactions on it.
 
-1. Every change is made in ``transaction()``: one ``BEGIN IMMEDIATE``, so what is read in it stays true until it commits.
-2. When ``transaction()`` returns, its changes survive power loss: ``journal_mode=DELETE, synchronous=EXTRA``. DELETE with
-   FULL doesn't sync the folder after the journal is deleted, and a journal that comes back undoes the commit.
+1. Every change is made in ``transaction()``: one ``BEGIN IMMEDIATE``, so what is read in it stays true until it
+   commits.
+2. When ``transaction()`` returns, its changes survive power loss: ``journal_mode=DELETE, synchronous=EXTRA``. DELETE
+   with FULL doesn't sync the folder after the journal is deleted, and a journal that comes back undoes the commit.
 3. A connection belongs to one thread, and never crosses a fork: closing an inherited connection could roll back the
    parent's open transaction, so a child leaves inherited ones alone for good.
 4. A commit that raises may have happened all the same. Who must know reads the catalog again.
@@ -47,7 +48,8 @@ class Catalog:
         self._local = _ThreadConnection()
         if os.environ.get(NETWORK_VARIABLE) != "1" and (kind := files.network_file_system(path.parent)):
             raise TVFileError(
-                f"{path} lies on a network file system ({kind}), where locks can't be relied on. Move the vault to a local "
+                f"{path} lies on a network file system ({kind}), where locks can't be relied on. Move the vault to "
+                "a local "
                 f"disk, or set {NETWORK_VARIABLE}=1 if only one machine ever uses it.",
                 path=path,
             )
@@ -112,7 +114,8 @@ class Catalog:
 def _open(path: Path) -> Database:
     if not path.is_file():
         raise TVFileError(
-            f"The catalog {path} is missing. Restore the vault from a backup; its instances still lie in their folders.",
+            f"The catalog {path} is missing. Restore the vault from a backup; its instances still lie in their "
+            "folders.",
             path=path,
         )
     # Not by URI (mode=rw): a path may hold any character. The check above keeps SQLite from making an empty file.

@@ -15,9 +15,11 @@ from tablevault_like.errors import TVArgumentError, nearest
 from tablevault_like.model import Column, InstanceRecord, InstanceStatus, TableRecord
 
 _SELECT = (
-    "SELECT instances.*, tables.name AS table_name, tables.folder AS folder, tables.next_folder, origins.name AS origin_table"
+    "SELECT instances.*, tables.name AS table_name, tables.folder AS folder, tables.next_folder, origins.name AS "
+    "origin_table"
     " FROM instances JOIN tables USING (table_id)"
-    " LEFT JOIN tables AS origins ON origins.table_id = instances.origin_table_id WHERE instances.deleted_at IS NULL AND tables.deleted_at IS NULL"
+    " LEFT JOIN tables AS origins ON origins.table_id = instances.origin_table_id WHERE instances.deleted_at IS "
+    "NULL AND tables.deleted_at IS NULL"
 )
 
 
@@ -63,7 +65,8 @@ def newest(
 ) -> InstanceRecord | None:
     """Return the newest materialized instance of a version, ``None`` if there is none."""
     row = db.execute(
-        f"{_SELECT} AND tables.name = ? AND instances.version = ? AND status = 'materialized' AND active >= ? AND success >= ?"
+        f"{_SELECT} AND tables.name = ? AND instances.version = ? AND status = 'materialized' AND active >= ? AND "
+        "success >= ?"
         " ORDER BY number DESC LIMIT 1",
         (table, version, active_only, successful_only),
     ).fetchone()
@@ -164,6 +167,12 @@ def delete(db: Database, table_id: int, instance_id: str, *, process_id: str, no
         " WHERE table_id = ? AND instance_id = ? AND deleted_at IS NULL",
         (now, process_id, table_id, instance_id),
     )
+
+
+def has_side_effects(db: Database, table_id: int) -> bool:
+    """Tell whether executing an instance of a table makes its other instances inactive."""
+    row = db.execute("SELECT has_side_effects FROM tables WHERE table_id = ?", (table_id,)).fetchone()
+    return bool(row["has_side_effects"])
 
 
 def deactivate_others(db: Database, table_id: int, *, process_id: str) -> None:

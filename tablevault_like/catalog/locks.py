@@ -69,6 +69,14 @@ def conflicting(db: Database, request: LockRequest, *, family: Sequence[str]) ->
     return [Held(row["process_id"], _request(row)) for row in rows if row["process_id"] not in family]
 
 
+def exclusive_holder(db: Database, resource: Resource) -> str | None:
+    """Return the process that holds exactly this resource exclusively, ``None`` if there is none."""
+    row = db.execute(
+        "SELECT process_id FROM locks WHERE resource = ? AND mode = 'exclusive'", (_key(resource),)
+    ).fetchone()
+    return None if row is None else str(row["process_id"])
+
+
 def waiting(db: Database, process_id: str) -> Waiter | None:
     """Return what a process waits for, ``None`` if it doesn't wait."""
     row = db.execute("SELECT * FROM waiters WHERE process_id = ?", (process_id,)).fetchone()

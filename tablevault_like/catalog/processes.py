@@ -128,6 +128,12 @@ def add(
     )
 
 
+def withdraw(db: Database, process_id: str) -> None:
+    """Take back a process that was recorded and has done nothing yet, with its locks."""
+    for table in ("locks", "steps", "events", "processes"):
+        db.execute(f"DELETE FROM {table} WHERE process_id = ?", (process_id,))
+
+
 def archive(db: Database, process_id: str) -> str:
     """Rename an ended process to ``<id>~<n>``, so that its id can be used anew, and return that name."""
     like = process_id.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "~%"
@@ -218,7 +224,8 @@ def report_step(
 ) -> None:
     """Record how far a step is. The rows are committed already."""
     db.execute(
-        "UPDATE steps SET rows_done = ?, rows_failed = ?, rows_reused = ?, rows_total = ? WHERE process_id = ? AND name = ?",
+        "UPDATE steps SET rows_done = ?, rows_failed = ?, rows_reused = ?, rows_total = ? WHERE process_id = ? AND "
+        "name = ?",
         (done, failed, reused, total, process_id, name),
     )
     db.execute("UPDATE processes SET updated_at = ? WHERE process_id = ?", (now, process_id))
@@ -237,6 +244,11 @@ def forget_steps(db: Database, process_id: str, names: Sequence[str]) -> None:
         " rows_failed = 0, rows_reused = 0, rows_before = 0 WHERE process_id = ? AND name = ?",
         [(process_id, name) for name in names],
     )
+
+
+def drop_steps(db: Database, process_id: str, names: Sequence[str]) -> None:
+    """Forget steps that the process no longer has."""
+    db.executemany("DELETE FROM steps WHERE process_id = ? AND name = ?", [(process_id, name) for name in names])
 
 
 def steps(db: Database, process_id: str) -> list[Step]:

@@ -26,7 +26,7 @@ class Current:
     children: int = 0
 
     def enter(self, work: Work) -> None:
-        """Tell that this thread begins a row: children are counted from here, so that their ids come out the same again."""
+        """Tell that this thread begins a row. Its children are counted from here: their ids come out the same again."""
         current = _current.get()
         # The worker's context is a copy that still holds the coordinator's object: give this thread one of its own.
         if current is self or current is None:

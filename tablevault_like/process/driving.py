@@ -1,6 +1,7 @@
 """Bring a claimed process to its end, and settle what becomes of it when that raises.
 
-After any exception the catalog is read before anything is decided, because a commit may have happened although it raised:
+After any exception the catalog is read before anything is decided, because a commit may have happened although it
+raised:
 
 =============================  ==================================================================
 what the catalog says          what is done
@@ -47,9 +48,9 @@ class Driver:
             with run.interrupts, self._as_current(run):
                 try:
                     self._perform(operation, run)
-                except BaseException as error:
+                    self.endings.finish(operation, run)
+                except BaseException as error:  # noqa: BLE001 - it is raised again
                     self._settle(operation, run, error)
-            self.endings.finish(operation, run)
         finally:
             self._let_go(run, lock)
         return run.process_id
@@ -116,8 +117,7 @@ class Driver:
         Until then the process counts as running, which it is, and it is paused only afterwards.
         """
         if run.is_idle:
-            LOCAL_RUNS.pop(run.process_id, None)
-            lock.release()
+            self._release(run, lock)
             return
 
         def wait() -> None:
@@ -128,10 +128,14 @@ class Driver:
                     with suppress(TableVaultError):
                         self.journal.pause(run.process_id, run.epoch, run.interrupts.exception())
             finally:
-                LOCAL_RUNS.pop(run.process_id, None)
-                lock.release()
+                self._release(run, lock)
 
         threading.Thread(target=wait, name=f"tablevault-{run.process_id}", daemon=True).start()
+
+    def _release(self, run: Run, lock: WorkerLock) -> None:
+        LOCAL_RUNS.pop(run.process_id, None)
+        with self.endings.leaving(lock, run.process_id):
+            pass
 
     def _as_current(self, run: Run) -> AbstractContextManager[context.Current]:
         inherited = context.current(self.journal.layout.root)

@@ -1,4 +1,6 @@
-"""End processes whose worker lock is held here: undo them, or keep what they have done. Nothing is asked of the caller but that lock.
+"""End processes whose worker lock is held here: undo them, or keep what they have done.
+
+Nothing is asked of the caller but that lock.
 
 Whoever claims a process that was left in STOPPING or REVERTING finishes that first, so every ending may be done again.
 """
@@ -6,6 +8,8 @@ Whoever claims a process that was left in STOPPING or REVERTING finishes that fi
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tablevault_like.catalog import processes
@@ -28,14 +32,14 @@ class Endings:
     journal: Journal
 
     def recover(self, process_id: str) -> bool:
-        """Revert a dead process that nobody named, or finish a stop whose stopper died. Tell whether that freed its locks.
+        """Revert a dead process that nobody named, or finish a stop whose stopper died.
 
-        Called by whoever needs what the process holds.
+        Tell whether that freed its locks. Called by whoever needs what the process holds.
         """
         lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
         if not lock.acquire():
             return False
-        try:
+        with self.leaving(lock, process_id):
             row = self.journal.find(process_id)
             if row is None or row.state.has_ended:
                 return True
@@ -45,6 +49,26 @@ class Endings:
                 return False
             self.conclude(row)
             return True
+
+    def finish_dead(self, process_id: str) -> None:
+        """End a process whose worker is dead. Raises TVProcessError if it lives after all."""
+        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        if not lock.acquire():
+            raise Life(self.journal).running_error(process_id)
+        with self.leaving(lock, process_id):
+            self.conclude(self.journal.get(process_id))
+
+    @contextmanager
+    def leaving(self, lock: WorkerLock, process_id: str) -> Iterator[None]:
+        """Let go of a worker lock afterwards. Of a process that nobody can claim again, the folder goes with it.
+
+        That is one that ended and was never given an id, or one that was never recorded.
+        """
+        try:
+            yield
+            row = self.journal.find(process_id)
+            if row is None or (row.state.has_ended and not row.named):
+                housekeeping.dismiss(self.journal.layout, process_id)
         finally:
             lock.release()
 
@@ -78,12 +102,12 @@ class Endings:
 
     def sweep(self, run: Run) -> None:
         try:
-            housekeeping.sweep(run.layout, run.process_id, is_named=run.is_named)
+            housekeeping.sweep(run.layout, run.process_id)
         except Exception:
             log.warning("housekeeping after process %s failed", run.process_id, exc_info=True)
 
     def conclude(self, row: ProcessRow) -> None:
-        """End a process whose worker is dead and whose worker lock is held here: as its stopper meant, else by revert."""
+        """End a process whose worker is dead: as its stopper meant, else by revert."""
         if row.state.has_ended:
             return
         with self.journal.catalog.transaction() as db:
@@ -106,10 +130,4 @@ class Endings:
         with self.journal.catalog.snapshot() as db:
             children = processes.live_children(db, process_id)
         for child in reversed(children):
-            lock = WorkerLock(self.journal.layout.process(child.process_id).worker_lock)
-            if not lock.acquire():
-                raise Life(self.journal).running_error(child.process_id)
-            try:
-                self.conclude(self.journal.get(child.process_id))
-            finally:
-                lock.release()
+            self.finish_dead(child.process_id)

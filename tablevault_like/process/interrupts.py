@@ -1,7 +1,8 @@
 """Turn Ctrl-C and SIGTERM into a clean end.
 
-While rows are computed, the first signal requests a stop (rows in flight finish and are recorded), and a second one stops
-waiting for them. At any other time a signal raises at once: KeyboardInterrupt for SIGINT, SystemExit(143) for SIGTERM.
+While rows are computed, the first signal requests a stop (rows in flight finish and are recorded), and a second one
+stops waiting for them. At any other time a signal raises at once: KeyboardInterrupt for SIGINT, SystemExit(143) for
+SIGTERM.
 
 Handlers are installed only in the main thread, only over Python's own, and are taken back afterwards.
 """
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Self
 
 from tablevault_like.engines.base import Stop
 
@@ -25,7 +27,7 @@ class Interrupts:
         self._received: int | None = None
         self._previous: dict[int, signal.Handlers] = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
                 found = signal.getsignal(number)

@@ -1,8 +1,8 @@
 """The record of every process: who may change it, from which state to which, and with which claim.
 
 1. ``advance`` is the only place where the state of a process changes, and it checks id, epoch, state and transition.
-2. Every claim raises the epoch. Whatever a worker writes checks the epoch in the same transaction, so a worker that lost
-   its claim (or a thread that a paused process left behind) is refused with FencedError.
+2. Every claim raises the epoch. Whatever a worker writes checks the epoch in the same transaction, so a worker that
+   lost its claim (or a thread that a paused process left behind) is refused with FencedError.
 3. A process that ends frees its locks in the transaction that ends it.
 """
 
@@ -26,7 +26,10 @@ from tablevault_like.process.state import check_transition
 
 @dataclass(frozen=True)
 class Journal:
-    """The processes of one vault. ``now`` gives seconds since the epoch (POSIX); they are shown, nothing rests on them."""
+    """The processes of one vault.
+
+    ``now`` gives seconds since the epoch (POSIX); they are shown, nothing rests on them.
+    """
 
     catalog: Catalog
     layout: Layout
@@ -57,8 +60,8 @@ class Journal:
     ) -> int:
         """Record a new process with its locks, and return its epoch.
 
-        An id whose last process was reverted may be used again: the old record is kept as ``<id>~<n>``, and the epoch goes
-        on from there, so that a worker of the old one is still refused.
+        An id whose last process was reverted may be used again: the old record is kept as ``<id>~<n>``, and the epoch
+        goes on from there, so that a worker of the old one is still refused.
         """
         epoch = 1
         old = processes.find(db, process_id)
@@ -138,10 +141,11 @@ class Journal:
             epoch = processes.raise_epoch(
                 db, row.process_id, host=current.host or "", pid=current.pid or 0, now=self.now()
             )
-            # What an earlier stopper left half-done is finished as it was meant.
+            # What is being reverted already can't be kept any more; else the newest wish counts.
+            is_lost = current.state is State.REVERTING or current.stop_intent is StopIntent.REVERT
             if current.state not in (State.STOPPING, State.REVERTING):
                 self.advance(db, row.process_id, epoch, current.state, State.STOPPING)
-                processes.set_stop_intent(db, row.process_id, intent)
+            processes.set_stop_intent(db, row.process_id, StopIntent.REVERT if is_lost else intent)
         return epoch
 
     @contextmanager

@@ -1,7 +1,7 @@
 """What every operation is: a frozen dataclass whose fields are its arguments.
 
-To add one, write a subclass in ``operations/`` with ``declare``, ``execute``, ``publish`` and ``undo``. It registers itself
-under its name; the runner does the rest for all of them: claim, resume, pause, revert, stop, restart.
+To add one, write a subclass in ``operations/`` with ``declare``, ``execute``, ``publish`` and ``undo``. It registers
+itself under its name; the runner does the rest for all of them: claim, resume, pause, revert, stop, restart.
 
 The runner calls, in this order::
 
@@ -127,7 +127,7 @@ class Operation(ABC):
         return cls(**{name: _frozen(value) for name, value in arguments.items() if name in fields})
 
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
-        """Return, as ``version: 'a' then, 'b' now``, the arguments that identify the work and aren't the recorded ones."""
+        """Return the arguments that identify the work and aren't what is recorded: ``version: 'a' then, 'b' now``."""
         found = []
         for field in dataclasses.fields(self):
             now = _jsonable(getattr(self, field.name))

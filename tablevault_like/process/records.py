@@ -1,4 +1,4 @@
-"""Describe processes for people and programs: what runs, how far it is, what it waits for and why, and what to do next."""
+"""Describe processes: what runs, how far it is, what it waits for and why, and what to do next."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
     under_way = next((step for step in steps if step.record.started_at and not step.record.is_done), None)
     is_alive = not row.state.has_ended and is_held(layout.process(row.process_id).worker_lock)
     rate, remaining = _speed(under_way, row) if is_alive else (None, None)
-    shown = under_way.record if under_way else (records[-1] if records else None)
+    with_rows = [step for step in records if step.rows_done or step.rows_total is not None]
+    shown = under_way.record if under_way else (with_rows[-1] if with_rows else None)
     record = ProcessRecord(
         process_id=row.process_id,
         operation=row.operation,
@@ -56,9 +57,9 @@ def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
         parent_id=row.parent_id,
         steps_done=tuple(step.name for step in records if step.is_done),
         steps_to_come=tuple(step.name for step in records if not step.is_done),
-        rows_done=sum(step.rows_done for step in records),
-        rows_failed=sum(step.rows_failed for step in records),
-        rows_reused=sum(step.rows_reused for step in records),
+        rows_done=shown.rows_done if shown else 0,
+        rows_failed=shown.rows_failed if shown else 0,
+        rows_reused=shown.rows_reused if shown else 0,
         rows_total=shown.rows_total if shown else None,
         rate=rate,
         remaining=remaining,
@@ -163,4 +164,4 @@ def _next_steps(record: ProcessRecord) -> str:
         case _ if record.is_named:
             return f"Call {record.operation} again with process_id={process_id!r} to go on (or restart=True); {stop}."
         case _:
-            return f"Its worker died. restart=True goes on with it; {stop}. It is reverted by whoever next needs its locks."
+            return f"Its worker died. restart=True goes on with it; {stop}; so does whoever next needs its locks."

@@ -54,7 +54,7 @@ class Run:
         return self.journal.now()
 
     def instance_id(self, version: str) -> str:
-        """Return the id of the instance that this process makes: the same in every claim of it, and never used before."""
+        """Return the id of the instance that this process makes: the same in every claim, and never used before."""
         with self.journal.catalog.snapshot() as db:
             row = processes.get(db, self.process_id)
         unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.layout.root}/{self.process_id}/{row.created_at!r}")

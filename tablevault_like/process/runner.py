@@ -1,7 +1,7 @@
 """Run operations as processes: the one way in which anything in a vault is changed.
 
-``Runner.submit`` starts a process, or goes on with the one of that id; ``stop`` and ``restart`` drive processes whose worker
-is elsewhere or dead. All of them claim first: they hold the worker lock, and raise the epoch.
+``Runner.submit`` starts a process, or goes on with the one of that id; ``stop`` and ``restart`` drive processes whose
+worker is elsewhere or dead. All of them claim first: they hold the worker lock, and raise the epoch.
 
 ::
 
@@ -113,7 +113,7 @@ class Runner:
         if not lock.acquire():
             raise self._life.running_error(process_id)
         with ExitStack() as cleanup:
-            cleanup.callback(lock.release)
+            cleanup.enter_context(self._endings.leaving(lock, process_id))
             row = self.journal.get(process_id)
             if row.state in (State.REVERTING, State.STOPPING, State.CREATED):
                 self._endings.conclude(row)
@@ -136,7 +136,7 @@ class Runner:
     def _restart_one(self, row: ProcessRow) -> Outcome:
         try:
             if row.state in (State.CREATED, State.REVERTING, State.STOPPING):
-                self._finish_dead(row)
+                self._endings.finish_dead(row.process_id)
             else:
                 start = self._start(
                     rebuild(row.operation, row.arguments),
@@ -149,15 +149,6 @@ class Runner:
             log.warning("process %s was not completed by restart: %s", row.process_id, error)
             return Outcome(self.journal.get(row.process_id).state, f"{type(error).__name__}: {error}")
         return Outcome(self.journal.get(row.process_id).state)
-
-    def _finish_dead(self, row: ProcessRow) -> None:
-        lock = WorkerLock(self.journal.layout.process(row.process_id).worker_lock)
-        if not lock.acquire():
-            raise self._life.running_error(row.process_id)
-        try:
-            self._endings.conclude(self.journal.get(row.process_id))
-        finally:
-            lock.release()
 
     def _start(self, operation: Operation, process_id: str, *, is_named: bool, parent_id: str | None) -> Start:
         request = Request(operation, process_id, self.author, is_named, parent_id, self.lock_timeout)

@@ -11,7 +11,7 @@ from tablevault_like.engines.base import Interrupted
 from tablevault_like.errors import TVLockError, TVProcessError
 from tablevault_like.locks import Worker, WorkerLock
 from tablevault_like.model import State
-from tablevault_like.process import context, housekeeping, records, waiting
+from tablevault_like.process import context, records, waiting
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal
@@ -94,7 +94,10 @@ class Start:
         self._journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
 
     def _claim(self) -> Run | None:
-        """Wait until all locks are granted, and record the process with them. ``None``: it completed in that transaction."""
+        """Wait until all locks are granted, and record the process with them.
+
+        ``None``: it completed in that transaction.
+        """
         deadline = time.monotonic() + self._request.lock_timeout
         pause = _POLL_SECONDS[0]
         while True:
@@ -161,16 +164,13 @@ class Start:
         )
 
     def _is_still_so(self, run: Run) -> bool:
-        """Tell whether what was declared holds under the locks. If not, let go of them."""
-        try:
-            with self._journal.catalog.snapshot() as db:
-                again = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
-        except BaseException:
-            self._endings.revert(self.operation, run, None)
-            raise
+        """Tell whether what was declared holds under the locks. If not, let go of them as if nothing had been claimed."""
+        with self._journal.catalog.snapshot() as db:
+            again = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
         if again == self._declared:
             return True
-        self._endings.revert(self.operation, run, None)
+        with self._journal.changing(run.process_id, run.epoch) as db:
+            processes.withdraw(db, run.process_id)
         return False
 
     def _blockers(self, db: Database, declaration: Declaration) -> waiting.Blockers:
@@ -236,17 +236,14 @@ class Start:
         ]
 
     def _give_up(self) -> None:
-        """Leave the queue, undo a claim that an interrupt cut short, and let go of the worker lock."""
-        try:
+        """Leave the queue, undo a claim that was cut short, and let go of the worker lock."""
+        with self._endings.leaving(self._lock, self._process_id):
             if self._is_queued:
                 with self._journal.catalog.transaction() as db:
                     locks.dequeue(db, self._process_id)
             row = self._journal.find(self._process_id)
-            if row is not None and not row.state.has_ended:
+            if row is not None:
                 self._endings.conclude(row)
-            housekeeping.sweep(self._journal.layout, self._process_id, is_named=self._request.is_named)
-        finally:
-            self._lock.release()
 
     def _lock_error(self) -> TVLockError:
         with self._journal.catalog.snapshot() as db:
@@ -258,7 +255,8 @@ class Start:
             record = records.find(db, self._journal.layout, held.process_id)
         return TVLockError(
             f"{self.operation.name} needs a lock that is held, and gave up {waited}: {held.request.resource} "
-            f"({held.request.mode}) is held by {records.summary(record)}. Wait and call again (lock_timeout= waits longer), "
+            f"({held.request.mode}) is held by {records.summary(record)}. Wait and call again (lock_timeout= waits "
+            "longer), "
             f"resume the holder with its process_id, or stop it with stop_process({held.process_id!r}"
             f"{', force=True' if record.is_alive else ''}).",
             resource=str(held.request.resource),
@@ -268,7 +266,8 @@ class Start:
     def _circle_error(self, blocked: waiting.Blockers) -> TVLockError:
         held = blocked.held[0]
         return TVLockError(
-            f"{self.operation.name} would wait for ever: {held.request.resource} is held by process {held.process_id!r}, "
+            f"{self.operation.name} would wait for ever: {held.request.resource} is held by process "
+            f"{held.process_id!r}, "
             "which in turn waits for an ancestor of this one. Let one of the two finish first.",
             resource=str(held.request.resource),
             holder=held.process_id,

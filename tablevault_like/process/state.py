@@ -7,8 +7,8 @@
     CREATED | RUNNING | PAUSED -> REVERTING -> REVERTED
     CREATED | RUNNING | PAUSED -> STOPPING  -> REVERTED | MATERIALIZED
 
-A crash is not a state: it is a live state whose worker is dead. CREATED means that the inputs aren't kept yet, so there is
-nothing to resume.
+A crash is not a state: it is a live state whose worker is dead. CREATED means that the inputs aren't kept yet, so
+there is nothing to resume.
 """
 
 from __future__ import annotations

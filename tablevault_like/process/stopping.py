@@ -55,7 +55,7 @@ class Stopper:
         has_lock = lock.acquire()
         if not has_lock and not force:
             raise self.life.running_error(row.process_id)
-        try:
+        with self.endings.leaving(lock, row.process_id):
             row = self.journal.get(row.process_id)
             if row.state.has_ended:
                 raise TVProcessError(
@@ -67,8 +67,6 @@ class Stopper:
             if not has_lock:
                 end_worker(files.worker_lock, lock, process_id=row.process_id, local=LOCAL_RUNS.get(row.process_id))
             self.endings.conclude(self.journal.get(row.process_id))
-        finally:
-            lock.release()
 
     def _stop_children(self, process_id: str, *, force: bool) -> None:
         with self.journal.catalog.snapshot() as db:

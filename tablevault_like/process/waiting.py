@@ -1,8 +1,8 @@
 """Who may have its locks now, and who has to wait for whom.
 
 1. All locks of a process are granted together or none is, so no process holds one while it waits for another.
-2. First come, first served among requests that conflict; a waiter that is stuck behind a paused process, or behind one's
-   own ancestors, holds up nobody else, and a dead one is skipped.
+2. First come, first served among requests that conflict; a waiter that is stuck behind a paused process, or behind
+   one's own ancestors, holds up nobody else, and a dead one is skipped.
 3. A process never conflicts with its ancestors. A wait that would close a circle through ancestors (a parent waits for
    its children, too) is refused at once.
 """

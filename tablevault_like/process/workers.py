@@ -17,7 +17,9 @@ _KILL_SECONDS = 10.0
 
 
 def end_worker(path: Path, lock: WorkerLock, *, process_id: str, local: Run | None) -> None:
-    """End whoever holds the worker lock at ``path``, and take it over. ``local`` is its run, if it is in this interpreter.
+    """End whoever holds the worker lock at ``path``, and take it over.
+
+    ``local`` is its run, if it is in this interpreter.
 
     Raises TVProcessError if it can't be known who that is, if it is on another machine, or if it doesn't end.
     """
@@ -42,14 +44,16 @@ def end_worker(path: Path, lock: WorkerLock, *, process_id: str, local: Run | No
             pass
         except psutil.AccessDenied as error:
             raise TVProcessError(
-                f"The worker of process {process_id!r} (pid {found.pid}) belongs to another user, so it can't be ended. It "
+                f"The worker of process {process_id!r} (pid {found.pid}) belongs to another user, so it can't be "
+                "ended. It "
                 "was fenced and writes nothing more. Ask its owner, then call stop_process() again.",
                 process_id=process_id,
             ) from error
         if _take_over(lock, seconds=seconds):
             return
     raise TVProcessError(
-        f"The worker of process {process_id!r} (pid {found.pid}) didn't end. It was fenced and writes nothing more; call "
+        f"The worker of process {process_id!r} (pid {found.pid}) didn't end. It was fenced and writes nothing more; "
+        "call "
         "stop_process() again when it is gone.",
         process_id=process_id,
     )
@@ -60,7 +64,8 @@ def _end_local(lock: WorkerLock, *, process_id: str, local: Run | None) -> None:
         local.stop.abandon()
     if not _take_over(lock, seconds=_TERMINATE_SECONDS):
         raise TVProcessError(
-            f"Process {process_id!r} runs in a thread of this very interpreter, and its function doesn't end. It was fenced "
+            f"Process {process_id!r} runs in a thread of this very interpreter, and its function doesn't end. It "
+            "was fenced "
             "and writes nothing more; call stop_process() again when the function has returned.",
             process_id=process_id,
         )

@@ -2,7 +2,8 @@
 
 1. Nothing is written in place: a file is made under a name that nobody reads, synced, and then renamed or linked.
 2. A rename is durable once both parents are synced; ``place`` does that.
-3. A failed sync is never tried again: the kernel may have dropped the pages, so the error is raised and the file given up.
+3. A failed sync is never tried again: the kernel may have dropped the pages, so the error is raised and the file
+   given up.
 4. No symbolic link is followed, neither when something is copied nor when it is removed.
 """
 

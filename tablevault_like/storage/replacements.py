@@ -1,7 +1,7 @@
 """Replace and delete files of a fixed name, so that it can be undone.
 
-The old file is linked into staging before it is replaced. Undoing puts it back only if what stands in its place is what this
-process put there: an edit that was made meanwhile is never lost.
+The old file is linked into staging before it is replaced. Undoing puts it back only if what stands in its place is
+what this process put there: an edit that was made meanwhile is never lost.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Replacements:
     folder: Path
 
     def stage(self, root: Path, changes: Mapping[Path, str | None]) -> None:
-        """Write the new files into staging. ``None`` stands for a file that is to be deleted; ``root`` is the vault's."""
+        """Write the new files into staging.
+
+        ``None`` stands for a file that is to be deleted; ``root`` is the vault's.
+        """
         if self._list.exists():
             return
         files.remove(self.folder)

@@ -1,0 +1,131 @@
+"""Create and delete builder files. They lie in a temporary instance, and may be edited while it is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tablevault_like.catalog import Database, instances
+from tablevault_like.errors import TVArgumentError, TVBuilderError, nearest
+from tablevault_like.layout import InstanceLayout
+from tablevault_like.model import (
+    BASE_VERSION,
+    INDEX_SUFFIX,
+    BuilderType,
+    LockRequest,
+    Resource,
+    check_builder_name,
+    temporary_id,
+)
+from tablevault_like.operations import publication
+from tablevault_like.operations.sources import read_sources
+from tablevault_like.process.operation import Declaration, Operation, View
+from tablevault_like.process.run import Run
+from tablevault_like.storage import places
+from tablevault_like.storage.replacements import Replacements
+
+
+@dataclass(frozen=True)
+class CreateBuilderFile(Operation):
+    """Create builder files in a temporary instance, or replace those that have their names."""
+
+    name = "create_builder_file"
+
+    table_name: str
+    version: str = BASE_VERSION
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, table_name: str, builder_name: str | None, version: str, *, copy_dir: str | None, text: str | None
+    ) -> CreateBuilderFile:
+        """Make the operation from a text, a file, a folder of files, or nothing (a template)."""
+
+        from tablevault_like.builders.template import template
+
+        def text_for(name: str) -> str:
+            is_index = name == table_name + INDEX_SUFFIX
+            return template(table_name, BuilderType.INDEX if is_index else BuilderType.COLUMN)
+
+        texts = read_sources("builder", ".yaml", builder_name, copy_dir=copy_dir, text=text, template=text_for)
+        return cls(table_name, version, texts)
+
+    def check(self) -> None:
+        from tablevault_like.builders import spec
+
+        for name, text in self.texts.items():
+            check_builder_name(name)
+            if name.endswith(INDEX_SUFFIX) and name != self.table_name + INDEX_SUFFIX:
+                raise TVBuilderError(
+                    f"Only the table's IndexBuilder may have a name that ends in {INDEX_SUFFIX!r}: "
+                    f"{self.table_name + INDEX_SUFFIX}, not {name}."
+                )
+            spec.read_builder(text, name)
+
+    def declare(self, view: View) -> Declaration:
+        temporary = publication.get_temporary(view.db, self.table_name, self.version)
+        if temporary.external_edit:
+            raise TVArgumentError(
+                f"{self.table_name}/{temporary.instance_id} is edited externally, so it has no builders. Write it with "
+                "write_instance()."
+            )
+        return _declaration(self.table_name, self.version, self.texts)
+
+    def execute(self, run: Run) -> None:
+        place = _place(run, self.table_name, self.version)
+        changes = Replacements(run.files.replaced)
+        changes.stage(run.layout.root, {place.builder(name): text for name, text in self.texts.items()})
+        changes.place(run.layout.root)
+
+    def publish(self, run: Run, db: Database) -> None:
+        # The instance may have been executed meanwhile: then the files went to a folder that nobody reads.
+        publication.get_temporary(db, self.table_name, self.version)
+
+    def undo(self, run: Run) -> None:
+        Replacements(run.files.replaced).undo(run.layout.root)
+
+
+@dataclass(frozen=True)
+class DeleteBuilderFile(Operation):
+    """Delete a builder file from a temporary instance."""
+
+    name = "delete_builder_file"
+
+    builder_name: str
+    table_name: str
+    version: str = BASE_VERSION
+
+    def declare(self, view: View) -> Declaration:
+        temporary = publication.get_temporary(view.db, self.table_name, self.version)
+        place = places.instance_layout(view.layout, temporary)
+        check_builder_name(self.builder_name)
+        if not place.builder(self.builder_name).exists():
+            known = sorted(path.stem for path in place.builders.glob("*.yaml"))
+            raise TVArgumentError(
+                f"{self.table_name}/{temporary.instance_id} has no builder {self.builder_name!r}."
+                f"{nearest(self.builder_name, known)}"
+            )
+        return _declaration(self.table_name, self.version, (self.builder_name,))
+
+    def execute(self, run: Run) -> None:
+        place = _place(run, self.table_name, self.version)
+        changes = Replacements(run.files.replaced)
+        changes.stage(run.layout.root, {place.builder(self.builder_name): None})
+        changes.place(run.layout.root)
+
+    def publish(self, run: Run, db: Database) -> None:
+        publication.get_temporary(db, self.table_name, self.version)
+
+    def undo(self, run: Run) -> None:
+        Replacements(run.files.replaced).undo(run.layout.root)
+
+
+def _declaration(table_name: str, version: str, names: Mapping[str, str] | tuple[str, ...]) -> Declaration:
+    resources = [Resource.builders(table_name, version, name) for name in names]
+    return Declaration(tuple(LockRequest.exclusive(resource) for resource in resources))
+
+
+def _place(run: Run, table_name: str, version: str) -> InstanceLayout:
+    with run.journal.catalog.snapshot() as db:
+        record = instances.get(db, table_name, temporary_id(version))
+    return places.instance_layout(run.layout, record)

@@ -1,0 +1,286 @@
+"""Build an instance by its builders, and materialize it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tablevault_like.catalog import Database, instances, locks, processes
+from tablevault_like.errors import TVArgumentError, TVBuilderError, TVLockError
+from tablevault_like.layout import ProcessLayout
+from tablevault_like.model import BASE_VERSION, InstanceRecord, LockRequest, OnChange, Resource, is_instance_id
+from tablevault_like.operations import publication
+from tablevault_like.operations.publication import Publication
+from tablevault_like.process.operation import HOW, Declaration, Operation, View
+from tablevault_like.process.run import Run
+from tablevault_like.storage import files, places
+
+if TYPE_CHECKING:
+    from tablevault_like.builders.inputs import Pin
+    from tablevault_like.builders.plan import Plan
+
+log = logging.getLogger("tablevault_like")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What an execution found out when it declared its locks: the plan, and the texts of the builders it is made of."""
+
+    plan: Plan
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ExecuteInstance(Operation):
+    """Run the builders of a temporary instance, row by row, and materialize what they make.
+
+    Each builder is a step, and each row of a row-wise or generator builder is recorded. Builder files and code are
+    pinned before anything runs.
+    """
+
+    name = "execute_instance"
+    reads_files = True
+    keeps_inputs = True
+    can_materialize = True
+
+    table_name: str
+    version: str = BASE_VERSION
+    force_execute: bool = False
+    background: bool = field(default=False, metadata=HOW)
+    on_change: OnChange = field(default=OnChange.ERROR, metadata=HOW)
+
+    def declare(self, view: View) -> Declaration:
+        temporary = publication.get_temporary(view.db, self.table_name, self.version)
+        if temporary.external_edit:
+            raise TVArgumentError(
+                f"{self.table_name}/{temporary.instance_id} is edited externally, so it can't be executed. Write it "
+                "with "
+                "write_instance()."
+            )
+        planned = _plan(view, temporary)
+        needed = [LockRequest.exclusive(Resource.instance(self.table_name, temporary.instance_id))]
+        needed += _input_locks(planned.plan)
+        while_claiming = (
+            LockRequest.shared(Resource.builders(self.table_name, self.version)),
+            LockRequest.shared(Resource.code()),
+        )
+        return Declaration(tuple(needed), while_claiming, planned)
+
+    def keep(self, run: Run) -> None:
+        from tablevault_like.builders.checkpoint import Checkpoint
+        from tablevault_like.storage.rows import RowStore
+
+        planned: Planned = run.facts
+        with run.journal.catalog.snapshot() as db:
+            temporary = publication.get_temporary(db, self.table_name, self.version)
+        staged = run.files.staged_instance(run.instance_id(self.version))
+        files.remove(staged.folder)
+        files.make_directory(staged.folder)
+        publication.stage_artifacts(run, temporary, staged)
+        files.remove(run.files.rows)
+        RowStore.create(run.files.rows, epoch=run.epoch).close()
+        Checkpoint.keep(run.files, planned.plan, planned.texts, run.layout.code_functions)
+        with run.journal.changing(run.process_id, run.epoch) as db:
+            processes.plan_steps(db, run.process_id, _steps(planned.plan))
+            if instances.has_side_effects(db, temporary.table_id):
+                instances.deactivate_others(db, temporary.table_id, process_id=run.process_id)
+
+    def check_resume(self, view: View, folder: ProcessLayout) -> None:
+        from tablevault_like.builders.changes import differences
+
+        if self.on_change is OnChange.KEEP:
+            return
+        old, new = self._plans(view, folder)
+        if self.on_change is OnChange.ERROR and (changed := differences(old, new.plan)):
+            told = "\n".join(f"  - {line}" for line in changed)
+            raise TVBuilderError(
+                f"The builders or the code of {self.table_name}/{self.version} have changed since this process was "
+                "started:\n"
+                f"{told}\nNothing was done. Call it again with on_change='continue' (finished rows stay, the others "
+                "use the new "
+                "code), 'recompute' (the rows of changed builders start again) or 'keep' (finish with the code as "
+                "it was)."
+            )
+
+    def execute(self, run: Run) -> Publication:
+        from tablevault_like.operations.execution import Execution
+
+        if run.facts is None and self.on_change in (OnChange.CONTINUE, OnChange.RECOMPUTE):
+            self._adopt_changes(run)
+        with run.journal.catalog.snapshot() as db:
+            temporary = publication.get_temporary(db, self.table_name, self.version)
+        instance_id = run.instance_id(self.version)
+        publication.withdraw(run, temporary, instance_id)
+        with Execution.open(run, temporary, instance_id) as execution:
+            execution.build()
+            return execution.stage()
+
+    def publish(self, run: Run, db: Database) -> None:
+        run.made.publish(run, db)
+
+    def finish(self, run: Run) -> None:
+        publication.discard_temporary(run, run.made.temporary, run.made.instance_id)
+
+    def undo(self, run: Run) -> None:
+        self._leave_partial_frame(run)
+        publication.remove(run, self.table_name, run.instance_id(self.version))
+
+    def undo_in_catalog(self, run: Run, db: Database) -> None:
+        instances.reactivate(db, process_id=run.process_id)
+
+    def materialize(self, run: Run) -> Publication:
+        from tablevault_like.operations.execution import stage_partial
+
+        with run.journal.catalog.snapshot() as db:
+            temporary = publication.get_temporary(db, self.table_name, self.version)
+        instance_id = run.instance_id(self.version)
+        publication.withdraw(run, temporary, instance_id)
+        return stage_partial(run, temporary, instance_id)
+
+    def publish_partial(self, run: Run, db: Database) -> None:
+        run.made.publish(run, db)
+
+    def _leave_partial_frame(self, run: Run) -> None:
+        """Leave what was computed readable as ``TEMP_<version>``: best effort, a revert must not depend on it."""
+        from tablevault_like.builders.checkpoint import Checkpoint
+        from tablevault_like.builders.partial import partial_frame
+        from tablevault_like.storage import tables
+
+        if not run.files.plan.exists():
+            return
+        try:
+            with run.journal.catalog.snapshot() as db:
+                temporary = publication.get_temporary(db, self.table_name, self.version)
+            place = places.instance_layout(run.layout, temporary)
+            found = partial_frame(run.files, Checkpoint.read(run.files).plan)
+            draft = place.table.with_suffix(".new")
+            tables.write_table(draft, found.frame)
+            files.replace(draft, place.table)
+        except Exception:
+            log.info("no partial frame was left by process %s", run.process_id, exc_info=True)
+
+    # --- what has changed since a process was started
+
+    def _plans(self, view: View, folder: ProcessLayout) -> tuple[Plan, Planned]:
+        """Return the plan that a process has kept, and the one that would be made now, on the same inputs."""
+        from tablevault_like.builders.checkpoint import Checkpoint
+
+        old = Checkpoint.read(folder).plan
+        temporary = publication.get_temporary(view.db, self.table_name, self.version)
+        return old, _plan(view, temporary, pinned=old)
+
+    def _adopt_changes(self, run: Run) -> None:
+        """Go on with the builders and the code as they are now.
+
+        What is finished stays, or is forgotten (``recompute``).
+        """
+        from tablevault_like.builders.changes import changed_builders, differences
+        from tablevault_like.builders.checkpoint import Checkpoint
+        from tablevault_like.storage.rows import RowStore
+
+        with run.journal.catalog.snapshot() as db:
+            view = View(db, run.layout, run.now())
+            old, new = self._plans(view, run.files)
+        if not differences(old, new.plan):
+            return
+        changes = changed_builders(old, new.plan)
+        with RowStore.open(run.files.rows) as store:
+            store.claim(run.epoch)
+            self._lock_new_inputs(run, new.plan)
+            again = set(changes.removed)
+            if self.on_change is OnChange.RECOMPUTE:
+                again |= changes.changed | changes.dependent
+            if _index_of(new.plan) in again:
+                again |= {builder.name for builder in new.plan.builders}
+            for name in sorted(again):
+                store.forget(name)
+                files.remove(run.files.frame(name))
+        with run.journal.changing(run.process_id, run.epoch) as db:
+            processes.forget_steps(db, run.process_id, sorted(again))
+        Checkpoint.keep(run.files, new.plan, new.texts, run.layout.code_functions)
+        with run.journal.changing(run.process_id, run.epoch) as db:
+            processes.drop_steps(db, run.process_id, sorted(changes.removed))
+            processes.plan_steps(db, run.process_id, _steps(new.plan))
+
+    def _lock_new_inputs(self, run: Run, plan: Plan) -> None:
+        """Take the locks on inputs that only the new plan has, at once or not at all: who holds locks must not wait."""
+        with run.journal.changing(run.process_id, run.epoch) as db:
+            family = [run.process_id]
+            for request in _input_locks(plan):
+                held = locks.conflicting(db, request, family=family)
+                if held:
+                    raise TVLockError(
+                        f"The changed builders read {request.resource}, which process {held[0].process_id!r} holds. "
+                        "Call again "
+                        "when it has ended.",
+                        resource=str(request.resource),
+                        holder=held[0].process_id,
+                    )
+            locks.grant(db, run.process_id, _input_locks(plan), claim_only=False, now=run.now())
+
+
+def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) -> Planned:
+    """Plan the execution of a temporary instance as its files are now, on the inputs of ``pinned`` where it has any."""
+    from tablevault_like.builders.frames import FrameCache
+    from tablevault_like.builders.inputs import PinKey
+    from tablevault_like.builders.plan import make_plan
+    from tablevault_like.operations.execution import pinned_tables
+
+    place = places.instance_layout(view.layout, temporary)
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(place.builders.glob("*.yaml"))}
+
+    def pin(table: str, version: str | None) -> Pin | None:
+        if pinned is not None and (table, version) in pinned.pins:
+            return pinned.pins[table, version]
+        return _pin(view.db, table, version)
+
+    def open_frames(pins: Mapping[PinKey, Pin]) -> FrameCache:
+        return FrameCache(pinned_tables(view.layout, view.db, pins), artifact_folder=place.artifacts)
+
+    origin = None
+    if temporary.origin_table is not None and temporary.origin_id is not None:
+        origin = _pin(view.db, temporary.origin_table, temporary.origin_id)
+    plan = make_plan(
+        table=temporary.table_name,
+        version=temporary.version,
+        instance_id=temporary.instance_id,
+        builders=texts,
+        code_folder=view.layout.code_functions,
+        pin=pin,
+        open_frames=open_frames,
+        origin=origin,
+        path_of=place.builder,
+    )
+    return Planned(plan, texts)
+
+
+def _pin(db: Database, table: str, version: str | None) -> Pin | None:
+    """Return the newest active instance of a table and version, or the instance of that id."""
+    from tablevault_like.builders.inputs import Pin
+
+    if version is not None and is_instance_id(version):
+        found: InstanceRecord | None = instances.get(db, table, version)
+    else:
+        found = instances.newest(db, table, version or BASE_VERSION)
+    if found is None or found.is_temporary:
+        return None
+    columns = tuple(column.name for column in instances.columns(db, table, found.instance_id))
+    return Pin(found.table_name, found.instance_id, columns)
+
+
+def _input_locks(plan: Plan) -> list[LockRequest]:
+    pins = [*plan.pins.values(), *([plan.origin] if plan.origin else [])]
+    wanted = dict.fromkeys((pin.table, pin.instance_id) for pin in pins)
+    return [LockRequest.shared(Resource.instance(table, instance_id)) for table, instance_id in wanted]
+
+
+def _steps(plan: Plan) -> list[str]:
+    from tablevault_like.operations.execution import MATERIALIZE
+
+    return [*(builder.name for builder in plan.builders), MATERIALIZE]
+
+
+def _index_of(plan: Plan) -> str:
+    return next(builder.name for builder in plan.builders if builder.is_index)

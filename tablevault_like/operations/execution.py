@@ -1,0 +1,230 @@
+"""One claim of an execution: open what it has kept, run the builders that aren't finished, and stage the instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tablevault_like.builders.checkpoint import Checkpoint
+from tablevault_like.builders.frames import FrameCache, PinnedTable
+from tablevault_like.builders.inputs import Pin, PinKey
+from tablevault_like.builders.partial import partial_frame
+from tablevault_like.builders.plan import PlannedBuilder
+from tablevault_like.builders.recording import Building, Progress
+from tablevault_like.builders.run import BuilderRun
+from tablevault_like.builders.spec import BuilderSpec
+from tablevault_like.catalog import Database, instances
+from tablevault_like.engines.base import Interrupted, UserCodeError
+from tablevault_like.engines.threads import ThreadEngine
+from tablevault_like.errors import TableVaultError
+from tablevault_like.functions import builtin
+from tablevault_like.functions.modules import Loader
+from tablevault_like.functions.signature import validate_arguments
+from tablevault_like.layout import InstanceLayout, Layout
+from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord
+from tablevault_like.operations.publication import Publication
+from tablevault_like.process import context
+from tablevault_like.process.run import Run, StepReport
+from tablevault_like.storage import artifacts, files, places, tables
+from tablevault_like.storage.rows import RowStore
+
+MATERIALIZE = "materialize"
+"""The last step of every execution."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The parts of a running execution. Used in a ``with``."""
+
+    run: Run
+    checkpoint: Checkpoint
+    temporary: InstanceRecord
+    instance_id: str
+    building: Building
+    loader: Loader
+    cleanup: ExitStack
+
+    @classmethod
+    def open(cls, run: Run, temporary: InstanceRecord, instance_id: str) -> Self:
+        """Open what the process has kept, and claim its row store before anything else."""
+        with ExitStack() as cleanup:
+            store = cleanup.enter_context(RowStore.open(run.files.rows))
+            store.claim(run.epoch)
+            checkpoint = Checkpoint.read(run.files)
+            artifact_folder = run.files.staged_instance(instance_id).artifacts
+            engine = ThreadEngine()
+            run.engines.append(engine)
+            current = context.current(run.layout.root)
+            building = Building(
+                process_id=run.process_id,
+                store=store,
+                frames=FrameCache(
+                    _pinned_tables_of(run, checkpoint.plan.pins),
+                    artifact_folder=artifact_folder,
+                ),
+                engine=engine,
+                stop=run.stop,
+                artifact_folder=artifact_folder,
+                frame_path=run.files.frame,
+                enter=None if current is None else current.enter,
+            )
+            loader = cleanup.enter_context(Loader(checkpoint.files.code, label=run.process_id))
+            return cls(run, checkpoint, temporary, instance_id, building, loader, cleanup.pop_all())
+        raise AssertionError("unreachable")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cleanup.close()
+
+    def build(self) -> None:
+        """Run every builder that isn't finished, each as a step, in the order of the plan."""
+        finished = self.run.finished_steps()
+        self._begin_with_origin()
+        for planned in self.checkpoint.plan.builders:
+            text, path = self.checkpoint.text(planned), self.checkpoint.files.builder(planned.name)
+            spec = planned.specify(text, self.building.frames, path=path)
+            if planned.name in finished:
+                BuilderRun(self.building, spec, _not_called).load()
+                continue
+            with self.run.step(planned.name) as report:
+                self._run_builder(planned, spec, report)
+
+    def stage(self) -> Publication:
+        """Put the whole instance together in staging, and place it."""
+        with self.run.step(MATERIALIZE):
+            frames = self.building.frames
+            table, artifact_columns = frames.table(), frames.artifact_columns
+            staged = self.run.files.staged_instance(self.instance_id)
+            artifacts.check_artifacts(frames.built(artifact_columns), artifact_columns, staged.artifacts)
+            columns = tables.write_arrow_table(staged.table, table)
+            return assemble(
+                self.run,
+                self.checkpoint,
+                self.temporary,
+                self.instance_id,
+                columns=columns,
+                rows=table.num_rows,
+                success=True,
+            )
+
+    def _begin_with_origin(self) -> None:
+        """Let the IndexBuilder see the rows of the origin, if there is one."""
+        origin = self.checkpoint.plan.origin
+        if origin is None:
+            return
+        with self.run.journal.catalog.snapshot() as db:
+            table = _pinned_table(self.run.layout, db, origin)
+        frame = tables.read_table(table.path)
+        self.building.frames.begin(frame, {column.name: column.dtype for column in table.columns})
+
+    def _run_builder(self, planned: PlannedBuilder, spec: BuilderSpec, report: StepReport) -> None:
+        current = context.current(self.run.layout.root)
+        if current is not None:
+            current.builder = planned.name
+        function = self._function(spec)
+        validate_arguments(function, spec.arguments.names)
+        code = self.building.store.code_number(planned.fingerprint)
+        is_first = True
+
+        def tell(progress: Progress) -> None:
+            nonlocal is_first
+            if is_first:
+                report.start(total=progress.total, already=progress.done)
+                is_first = False
+            report.update(done=progress.done, failed=progress.failed, total=progress.total)
+
+        try:
+            with self.run.interrupts.requesting(self.run.stop):
+                BuilderRun(self.building, spec, function, code=code, report=tell).run()
+        finally:
+            report.flush()
+        if self.run.stop.requested:
+            raise Interrupted
+
+    def _function(self, spec: BuilderSpec) -> Callable[..., object]:
+        """Return the builder's function. What importing its module raises is user code's error."""
+        if not spec.is_custom:
+            return builtin.function(spec.code_module, spec.python_function)
+        try:
+            return self.loader.function(spec.code_module, spec.python_function)
+        except TableVaultError:
+            raise
+        except BaseException as error:
+            raise UserCodeError(error) from error
+
+
+def assemble(
+    run: Run,
+    checkpoint: Checkpoint,
+    temporary: InstanceRecord,
+    instance_id: str,
+    *,
+    columns: Sequence[Column],
+    rows: int,
+    success: bool,
+) -> Publication:
+    """Add to the staged frame and artifacts what they were made with, and place the instance."""
+    staged = run.files.staged_instance(instance_id)
+    for source, target in ((checkpoint.files.builders, staged.builders), (checkpoint.files.code, staged.code)):
+        files.remove(target)
+        files.copy_tree(source, target)
+    files.sync_tree(staged.artifacts, with_files=True)
+    plan = checkpoint.plan
+    sources = {(pin.table, pin.instance_id) for pin in plan.pins.values()}
+    if plan.origin is not None:
+        sources.add((plan.origin.table, plan.origin.instance_id))
+    made = Publication(
+        temporary,
+        instance_id,
+        columns,
+        rows,
+        sources=sorted(sources),
+        success=success,
+        extra={"fingerprints": {builder.name: builder.fingerprint for builder in plan.builders}},
+    )
+    made.stage(run)
+    made.place(run)
+    return made
+
+
+def stage_partial(run: Run, temporary: InstanceRecord, instance_id: str) -> Publication:
+    """Stage and place what an unfinished process has computed. Artifacts of rows that aren't recorded are left out."""
+    checkpoint = Checkpoint.read(run.files)
+    found = partial_frame(run.files, checkpoint.plan)
+    staged = run.files.staged_instance(instance_id)
+    named = {name for column in found.artifact_columns for name in found.frame[column].dropna()}
+    for name, path in list(files.regular_files(staged.artifacts)):
+        if name not in named:
+            files.remove(path)
+    artifacts.check_artifacts(found.frame, found.artifact_columns, staged.artifacts)
+    columns = tables.write_table(staged.table, found.frame, dict.fromkeys(found.artifact_columns, ARTIFACT_DTYPE))
+    return assemble(run, checkpoint, temporary, instance_id, columns=columns, rows=len(found.frame), success=False)
+
+
+def pinned_tables(layout: Layout, db: Database, pins: Mapping[PinKey, Pin]) -> Callable[[str, str | None], PinnedTable]:
+    """Return what opens a table and version as a plan has pinned it, while a transaction lasts."""
+    return lambda table, version: _pinned_table(layout, db, pins[table, version])
+
+
+def _pinned_tables_of(run: Run, pins: Mapping[PinKey, Pin]) -> Callable[[str, str | None], PinnedTable]:
+    def open_table(table: str, version: str | None) -> PinnedTable:
+        with run.journal.catalog.snapshot() as db:
+            return _pinned_table(run.layout, db, pins[table, version])
+
+    return open_table
+
+
+def _pinned_table(layout: Layout, db: Database, pin: Pin) -> PinnedTable:
+    place: InstanceLayout = places.instance_layout(layout, instances.get(db, pin.table, pin.instance_id))
+    return PinnedTable(place.table, place.artifacts, instances.columns(db, pin.table, pin.instance_id))
+
+
+def _not_called() -> None:
+    raise AssertionError("a finished builder's function is not called")

@@ -1,0 +1,258 @@
+"""Create, write and delete instances."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault_like.catalog import Database, instances, tables
+from tablevault_like.catalog.instances import NewInstance
+from tablevault_like.errors import TVArgumentError, TVProcessError
+from tablevault_like.model import (
+    ARTIFACT_DTYPE,
+    BASE_VERSION,
+    INDEX_SUFFIX,
+    BuilderType,
+    InstanceRecord,
+    InstanceStatus,
+    LockRequest,
+    Resource,
+    check_builder_name,
+    check_version,
+    temporary_id,
+)
+from tablevault_like.operations import publication
+from tablevault_like.operations.publication import Publication
+from tablevault_like.process.operation import INPUT, Declaration, Operation, View
+from tablevault_like.process.run import Run
+from tablevault_like.storage import artifacts, files, places
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class CreateInstance(Operation):
+    """Create a temporary instance, with builder files that are new or copied from its origin."""
+
+    name = "create_instance"
+
+    table_name: str
+    version: str = BASE_VERSION
+    origin_id: str | None = None
+    origin_table: str | None = None
+    external_edit: bool = False
+    copy: bool = False
+    builders: Mapping[str, str] = field(default_factory=dict)
+    """The builder files to be made, by name: YAML text, or an empty string for a template."""
+    description: str = ""
+
+    def declare(self, view: View) -> Declaration:
+        tables.get(view.db, self.table_name)
+        check_version(self.version)
+        if instances.find(view.db, self.table_name, temporary_id(self.version)) is not None:
+            raise TVArgumentError(
+                f"Table {self.table_name!r} has a temporary instance of version {self.version!r} already. Execute "
+                "it, or "
+                f"delete it with delete_instance({temporary_id(self.version)!r}, {self.table_name!r})."
+            )
+        if self.external_edit and self.builders:
+            raise TVArgumentError(
+                "An instance that is edited externally has no builders. Leave out builders= or external_edit."
+            )
+        for builder in self.builders:
+            check_builder_name(builder)
+        needed = [
+            LockRequest.exclusive(Resource.instance(self.table_name, temporary_id(self.version))),
+            LockRequest.exclusive(Resource.builders(self.table_name, self.version)),
+        ]
+        origin = self._origin(view.db)
+        if origin is not None:
+            needed.append(LockRequest.shared(Resource.instance(origin.table_name, origin.instance_id)))
+        return Declaration(tuple(needed), facts=origin)
+
+    def execute(self, run: Run) -> None:
+        staged = run.files.staged_instance(temporary_id(self.version))
+        files.remove(staged.folder)
+        staged.builders.mkdir(parents=True)
+        staged.artifacts.mkdir()
+        for name, text in self._builder_texts(run).items():
+            files.write_file(staged.builder(name), text)
+        files.sync_tree(staged.folder)
+        target = self._target(run)
+        files.make_directory(target.parent)
+        if target.exists():
+            # No instance of that name exists and its lock is held here, so it is what a crash left behind.
+            files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
+        files.place(staged.folder, target)
+
+    def publish(self, run: Run, db: Database) -> None:
+        origin: InstanceRecord | None = self._origin(db)
+        new = NewInstance(
+            instance_id=temporary_id(self.version),
+            version=self.version,
+            status=InstanceStatus.TEMPORARY,
+            author=run.author,
+            process_id=run.process_id,
+            created_at=run.now(),
+            external_edit=self.external_edit,
+            description=self.description,
+            origin_table_id=origin.table_id if origin else None,
+            origin_id=origin.instance_id if origin else None,
+        )
+        instances.add(db, tables.get(db, self.table_name), new)
+
+    def undo(self, run: Run) -> None:
+        publication.remove(run, self.table_name, temporary_id(self.version))
+
+    def _target(self, run: Run) -> Path:
+        with run.journal.catalog.snapshot() as db:
+            table = tables.get(db, self.table_name)
+        return places.table_layout(run.layout, table).temporary(self.version).folder
+
+    def _origin(self, db: Database) -> InstanceRecord | None:
+        if self.origin_id is not None:
+            origin = instances.get(db, self.origin_table or self.table_name, self.origin_id)
+            if origin.is_temporary:
+                raise TVArgumentError(f"The origin {self.origin_id!r} is a temporary instance. Execute it first.")
+            return origin
+        if self.origin_table is not None:
+            raise TVArgumentError("origin_table was given without origin_id. Give both, or use copy=True.")
+        if not self.copy:
+            return None
+        found = instances.newest(db, self.table_name, self.version, active_only=False)
+        if found is None:
+            everything = instances.of_table(db, self.table_name)
+            found = everything[-1] if everything else None
+        return found
+
+    def _builder_texts(self, run: Run) -> dict[str, str]:
+        from tablevault_like.builders.template import template
+
+        with run.journal.catalog.snapshot() as db:
+            origin = self._origin(db)
+        texts: dict[str, str] = {}
+        if origin is not None and not self.external_edit:
+            texts.update(_origin_builders(run, origin, self.table_name))
+        for name, text in self.builders.items():
+            is_index = name == self.table_name + INDEX_SUFFIX
+            kind = BuilderType.INDEX if is_index else BuilderType.COLUMN
+            texts[name] = text or template(self.table_name, kind)
+        index = self.table_name + INDEX_SUFFIX
+        if index not in texts and origin is None and not self.external_edit:
+            texts[index] = template(self.table_name, BuilderType.INDEX)
+        return texts
+
+
+@dataclass(frozen=True)
+class DeleteInstance(Operation):
+    """Delete an instance. What is known of it stays; its files go to the trash."""
+
+    name = "delete_instance"
+    is_catalog_only = True
+
+    instance_id: str
+    table_name: str
+
+    def declare(self, view: View) -> Declaration:
+        instance = instances.get(view.db, self.table_name, self.instance_id)
+        needed = [LockRequest.exclusive(Resource.instance(self.table_name, self.instance_id))]
+        if instance.is_temporary:
+            needed.append(LockRequest.exclusive(Resource.builders(self.table_name, instance.version)))
+        return Declaration(tuple(needed))
+
+    def publish(self, run: Run, db: Database) -> None:
+        table = tables.get(db, self.table_name)
+        instances.delete(db, table.table_id, self.instance_id, process_id=run.process_id, now=run.now())
+
+    def finish(self, run: Run) -> None:
+        with run.journal.catalog.snapshot() as db:
+            table = tables.find(db, self.table_name)
+        if table is None:
+            return
+        place = places.table_layout(run.layout, table).instance(self.instance_id)
+        if place.folder.is_dir():
+            files.discard(place.folder, run.layout.trash, f"{run.process_id}-{self.instance_id}")
+
+
+@dataclass(frozen=True)
+class WriteInstance(Operation):
+    """Materialize a frame that was made elsewhere, in the place of a temporary instance that is edited externally."""
+
+    name = "write_instance"
+    keeps_inputs = True
+
+    table_df: pd.DataFrame | None = field(metadata=INPUT, default=None, compare=False)
+    table_name: str = ""
+    version: str = BASE_VERSION
+    dependencies: tuple[tuple[str, str], ...] = ()
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+
+    def declare(self, view: View) -> Declaration:
+        if self.table_df is None:
+            raise TVProcessError(
+                "There is no frame to write: no process of this id has kept one. Call write_instance() with the frame."
+            )
+        temporary = publication.get_temporary(view.db, self.table_name, self.version)
+        if not temporary.external_edit:
+            raise TVArgumentError(
+                f"{self.table_name}/{temporary.instance_id} is made by builders: call execute_instance(). To write "
+                "a frame, "
+                "create the instance with external_edit=True."
+            )
+        needed = [LockRequest.exclusive(Resource.instance(self.table_name, temporary.instance_id))]
+        for table, instance_id in self.dependencies:
+            instances.get(view.db, table, instance_id)
+            needed.append(LockRequest.shared(Resource.instance(table, instance_id)))
+        return Declaration(tuple(needed))
+
+    def keep(self, run: Run) -> None:
+        from tablevault_like.storage import tables as parquet
+
+        assert self.table_df is not None  # declare has refused that
+        files.make_directory(run.files.pinned)
+        parquet.write_table(run.files.pinned_frame, self.table_df, self.dtypes)
+        files.sync_directory(run.files.pinned)
+
+    def execute(self, run: Run) -> Publication:
+        from tablevault_like.storage import tables as parquet
+
+        with run.journal.catalog.snapshot() as db:
+            temporary = publication.get_temporary(db, self.table_name, self.version)
+        instance_id = run.instance_id(self.version)
+        publication.withdraw(run, temporary, instance_id)
+        staged = run.files.staged_instance(instance_id)
+        files.remove(staged.folder)
+        files.make_directory(staged.folder)
+        os.link(run.files.pinned_frame, staged.table)
+        columns, rows = parquet.read_columns(staged.table)
+        publication.stage_artifacts(run, temporary, staged)
+        artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
+        frame = parquet.read_table(staged.table, columns=artifact_columns)
+        artifacts.check_artifacts(frame, artifact_columns, staged.artifacts)
+        made = Publication(temporary, instance_id, columns, rows, sources=self.dependencies)
+        made.stage(run)
+        made.place(run)
+        return made
+
+    def publish(self, run: Run, db: Database) -> None:
+        run.made.publish(run, db)
+
+    def finish(self, run: Run) -> None:
+        publication.discard_temporary(run, run.made.temporary, run.made.instance_id)
+
+    def undo(self, run: Run) -> None:
+        publication.remove(run, self.table_name, run.instance_id(self.version))
+
+
+def _origin_builders(run: Run, origin: InstanceRecord, table_name: str) -> dict[str, str]:
+    """Return the builder files of an origin. Its index builder is named after the table that it is copied to."""
+    place = places.instance_layout(run.layout, origin)
+    if not place.builders.is_dir():
+        return {}
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(place.builders.glob("*.yaml"))}
+    index = texts.pop(origin.table_name + INDEX_SUFFIX, None)
+    return texts if index is None else {table_name + INDEX_SUFFIX: index, **texts}

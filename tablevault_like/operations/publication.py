@@ -1,0 +1,170 @@
+"""Make a materialized instance of what lies in staging: the same for executed, written and partial instances.
+
+``stage`` completes the staged folder, ``place`` renames it to its final name, ``publish`` makes the catalog show it in
+place of the temporary instance. ``withdraw`` takes a placed folder back into staging, ``remove`` removes it for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tablevault_like.catalog import Database, instances, tables
+from tablevault_like.catalog.instances import NewInstance
+from tablevault_like.errors import TVArgumentError
+from tablevault_like.layout import InstanceLayout
+from tablevault_like.model import Column, InstanceRecord, InstanceStatus, temporary_id
+from tablevault_like.process.run import Run
+from tablevault_like.storage import descriptions, files, manifests, places
+
+
+@dataclass(frozen=True)
+class Publication:
+    """An instance that is about to be, made from ``temporary``.
+
+    ``sources`` are (table, instance id) it was made from.
+    """
+
+    temporary: InstanceRecord
+    instance_id: str
+    columns: Sequence[Column]
+    rows: int
+    sources: Sequence[tuple[str, str]] = ()
+    success: bool = True
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def stage(self, run: Run) -> None:
+        """Complete the staged folder: its description, and the manifest last. Everything is synced."""
+        staged = run.files.staged_instance(self.instance_id)
+        temporary = self.temporary
+        known = {
+            "table": temporary.table_name,
+            "instance": self.instance_id,
+            "version": temporary.version,
+            "success": self.success,
+            "description": temporary.description,
+            "author": run.author,
+            "external_edit": temporary.external_edit,
+            "origin": [temporary.origin_table, temporary.origin_id] if temporary.origin_id else None,
+            "created_at": temporary.created_at,
+            "materialized_at": run.now(),
+            "process_id": run.process_id,
+            "rows": self.rows,
+            "columns": [[column.name, column.dtype] for column in self.columns],
+            "sources": [list(source) for source in self.sources],
+            **self.extra,
+        }
+        for path in (staged.manifest, staged.description):
+            files.remove(path)
+        descriptions.write_instance(staged, known)
+        files.sync_file(staged.description)
+        manifests.write(staged.folder, staged.manifest, known=known)
+
+    def place(self, run: Run) -> None:
+        """Rename the staged folder to where its instance will be looked for."""
+        staged = run.files.staged_instance(self.instance_id)
+        files.protect(staged.folder)
+        files.make_directory(self._placed(run).folder.parent)
+        files.place(staged.folder, self._placed(run).folder)
+
+    def publish(self, run: Run, db: Database) -> None:
+        """Replace the temporary instance by the materialized one, in the catalog."""
+        temporary = self.temporary
+        table = tables.get(db, temporary.table_name)
+        origin = tables.find(db, temporary.origin_table) if temporary.origin_table else None
+        number = instances.add(
+            db,
+            table,
+            NewInstance(
+                instance_id=self.instance_id,
+                version=temporary.version,
+                status=InstanceStatus.MATERIALIZED,
+                author=run.author,
+                process_id=run.process_id,
+                created_at=temporary.created_at,
+                active=True,
+                success=self.success,
+                external_edit=temporary.external_edit,
+                description=temporary.description,
+                origin_table_id=origin.table_id if origin else None,
+                origin_id=temporary.origin_id,
+                materialized_at=run.now(),
+                rows=self.rows,
+                manifest_sha256=files.sha256(self._placed(run).manifest),
+            ),
+        )
+        instances.add_columns(db, number, self.columns)
+        sources = [(tables.get(db, name).table_id, instance_id) for name, instance_id in self.sources]
+        instances.add_lineage(db, number, sources)
+        instances.drop_temporary(db, table.table_id, temporary.instance_id)
+
+    def _placed(self, run: Run) -> InstanceLayout:
+        return places.table_layout(run.layout, self.temporary).instance(self.instance_id)
+
+
+def stage_artifacts(run: Run, temporary: InstanceRecord, staged: InstanceLayout) -> None:
+    """Copy the artifacts that lie in the temporary instance's folder into the staged one.
+
+    The originals stay as they are.
+    """
+    placed = places.instance_layout(run.layout, temporary).artifacts
+    if placed.is_dir():
+        files.copy_tree(placed, staged.artifacts)
+    else:
+        staged.artifacts.mkdir()
+
+
+def withdraw(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
+    """Take a folder that was placed, but not published, back into staging, so that work can go on in it."""
+    placed = places.table_layout(run.layout, temporary).instance(instance_id)
+    staged = run.files.staged_instance(instance_id)
+    if placed.folder.is_dir() and not staged.folder.exists():
+        files.place(placed.folder, staged.folder)
+        files.unprotect(staged.folder)
+
+
+def remove(run: Run, table_name: str, instance_id: str) -> None:
+    """Remove a folder that was placed, but not published."""
+    with run.journal.catalog.snapshot() as db:
+        record = tables.find(db, table_name)
+        is_published = instances.find(db, table_name, instance_id) is not None
+    if record is not None and not is_published:
+        placed = places.table_layout(run.layout, record).instance(instance_id)
+        if placed.folder.exists():
+            files.remove(placed.folder)
+            files.sync_directory(placed.folder.parent)
+
+
+def get_temporary(db: Database, table_name: str, version: str) -> InstanceRecord:
+    """Return the temporary instance of a version. Raises TVArgumentError, with what to do, if there is none."""
+    tables.get(db, table_name)
+    found = instances.find(db, table_name, temporary_id(version))
+    if found is None:
+        known = [
+            instance.version
+            for instance in instances.of_table(db, table_name, include_temporary=True)
+            if instance.is_temporary
+        ]
+        there = f" (there is one for {', '.join(sorted(known))})" if known else ""
+        raise TVArgumentError(
+            f"Table {table_name!r} has no temporary instance of version {version!r}{there}. Create one with "
+            f"create_instance({table_name!r}, version={version!r})."
+        )
+    return found
+
+
+def discard_temporary(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
+    """Remove the folder of a temporary instance that was materialized. Builders edited meanwhile go to the trash."""
+    table = places.table_layout(run.layout, temporary)
+    place, made = table.instance(temporary.instance_id), table.instance(instance_id)
+    if not place.folder.is_dir():
+        return
+    if _texts(place.builders) == _texts(made.builders):
+        files.remove(place.folder)
+    else:
+        files.discard(place.folder, run.layout.trash, f"{run.process_id}-{temporary.instance_id}")
+
+
+def _texts(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.yaml")} if folder.is_dir() else {}

@@ -1,0 +1,136 @@
+"""Create, rename and delete tables. All three are changes of the catalog; folders follow when they can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tablevault_like.catalog import Database, tables
+from tablevault_like.errors import TVArgumentError
+from tablevault_like.layout import TableLayout
+from tablevault_like.model import LockRequest, Resource, TableRecord, check_table_name
+from tablevault_like.process.operation import Declaration, Operation, View
+from tablevault_like.process.run import Run
+from tablevault_like.storage import descriptions, files, places
+
+
+@dataclass(frozen=True)
+class CreateTable(Operation):
+    """Create an empty table."""
+
+    name = "create_table"
+    is_catalog_only = True
+
+    table_name: str
+    allow_multiple_artifacts: bool = False
+    has_side_effects: bool = False
+    description: str = ""
+
+    def declare(self, view: View) -> Declaration:
+        check_table_name(self.table_name)
+        if tables.find(view.db, self.table_name) is not None:
+            raise TVArgumentError(
+                f"There is a table {self.table_name!r} already. Choose another name, or delete it first."
+            )
+        return Declaration((LockRequest.exclusive(Resource.table(self.table_name)),))
+
+    def publish(self, run: Run, db: Database) -> None:
+        folder = _free_folder(run, db, self.table_name)
+        record = TableRecord(
+            table_id=0,
+            name=self.table_name,
+            folder=folder,
+            next_folder=None,
+            allow_multiple_artifacts=self.allow_multiple_artifacts,
+            has_side_effects=self.has_side_effects,
+            description=self.description,
+            author=run.author,
+            created_at=run.now(),
+        )
+        tables.add(db, record, process_id=run.process_id)
+
+    def finish(self, run: Run) -> None:
+        with run.journal.catalog.snapshot() as db:
+            record = tables.find(db, self.table_name)
+        if record is not None:
+            place = places.table_layout(run.layout, record)
+            place.folder.mkdir(exist_ok=True)
+            descriptions.write_table(place, record)
+
+
+@dataclass(frozen=True)
+class RenameTable(Operation):
+    """Give a table another name. Its instances, their lineage and their processes stay with it."""
+
+    name = "rename_table"
+    is_catalog_only = True
+
+    new_table_name: str
+    table_name: str
+
+    def declare(self, view: View) -> Declaration:
+        tables.get(view.db, self.table_name)
+        check_table_name(self.new_table_name)
+        if tables.find(view.db, self.new_table_name) is not None:
+            raise TVArgumentError(f"There is a table {self.new_table_name!r} already. Choose another name.")
+        names = (self.table_name, self.new_table_name)
+        return Declaration(tuple(LockRequest.exclusive(Resource.table(name)) for name in names))
+
+    def publish(self, run: Run, db: Database) -> None:
+        record = tables.get(db, self.table_name)
+        next_folder = _free_folder(run, db, self.new_table_name, besides=record)
+        tables.rename(
+            db,
+            record.table_id,
+            name=self.new_table_name,
+            next_folder=None if next_folder == record.folder else next_folder,
+        )
+
+    def finish(self, run: Run) -> None:
+        with run.journal.catalog.snapshot() as db:
+            record = tables.find(db, self.new_table_name)
+        if record is None or record.next_folder is None:
+            return
+        old, new = run.layout.table(record.folder), run.layout.table(record.next_folder)
+        if old.folder.is_dir():
+            files.place(old.folder, new.folder)
+        with run.journal.catalog.transaction() as db:
+            tables.settle_folder(db, record.table_id, record.next_folder)
+        descriptions.write_table(new, record)
+
+
+@dataclass(frozen=True)
+class DeleteTable(Operation):
+    """Delete a table with all of its instances. What is known of them stays; their files go to the trash."""
+
+    name = "delete_table"
+    is_catalog_only = True
+
+    table_name: str
+
+    def declare(self, view: View) -> Declaration:
+        tables.get(view.db, self.table_name)
+        return Declaration((LockRequest.exclusive(Resource.table(self.table_name)),))
+
+    def publish(self, run: Run, db: Database) -> None:
+        record = tables.get(db, self.table_name)
+        tables.delete(db, record.table_id, process_id=run.process_id, now=run.now())
+
+    def finish(self, run: Run) -> None:
+        with run.journal.catalog.snapshot() as db:
+            folders = tables.folders_deleted_by(db, run.process_id)
+        for folder in folders:
+            place: TableLayout = run.layout.table(folder)
+            if place.folder.is_dir():
+                files.discard(place.folder, run.layout.trash, run.process_id)
+
+
+def _free_folder(run: Run, db: Database, name: str, *, besides: TableRecord | None = None) -> str:
+    """Return a folder for a table of this name: the name itself, unless something else lies there."""
+    taken = tables.folders(db)
+    candidate, number = name, 0
+    while candidate in taken or run.layout.table(candidate).folder.exists():
+        if besides is not None and candidate == besides.folder:
+            break
+        number += 1
+        candidate = f"{name}~{number}"
+    return candidate

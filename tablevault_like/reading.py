@@ -1,0 +1,234 @@
+"""Read a vault: frames, instances, descriptions, builder and code files.
+
+Reading takes no lock and waits for no process. It runs nothing: nothing is unpickled, no vault code is imported. A
+file that has vanished means that the catalog has changed since it was read, so it is read once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tablevault_like.catalog import Catalog, Database, instances, locks, tables, vaults
+from tablevault_like.errors import TVArgumentError, TVFileError, nearest
+from tablevault_like.layout import InstanceLayout, Layout
+from tablevault_like.model import ARTIFACT_DTYPE, INDEX_SUFFIX, InstanceRecord, Resource, temporary_id
+from tablevault_like.storage import descriptions, places
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one vault."""
+
+    catalog: Catalog
+    layout: Layout
+
+    def dataframe(
+        self,
+        table: str,
+        *,
+        instance_id: str | None,
+        version: str,
+        active_only: bool,
+        successful_only: bool,
+        rows: int | None,
+        full_artifact_path: bool,
+    ) -> pd.DataFrame:
+        """Return the frame of an instance. ``attrs`` names its table and its instance."""
+        from tablevault_like.storage import artifacts
+        from tablevault_like.storage import tables as parquet
+
+        if rows is not None and rows < 0:
+            raise TVArgumentError(f"rows must not be negative: {rows}.")
+
+        def read(record: InstanceRecord, place: InstanceLayout) -> pd.DataFrame:
+            frame = (
+                self._temporary_frame(record, place)
+                if record.is_temporary
+                else parquet.read_table(place.table, rows=rows)
+            )
+            if record.is_temporary and rows is not None:
+                frame = frame.head(rows)
+            with self.catalog.snapshot() as db:
+                columns = instances.columns(db, record.table_name, record.instance_id)
+            if full_artifact_path:
+                frame = artifacts.absolute_paths(
+                    frame, [column.name for column in columns if column.dtype == ARTIFACT_DTYPE], place.artifacts
+                )
+            frame.attrs = {"table_name": record.table_name, "instance_id": record.instance_id}
+            return frame
+
+        return self._read(
+            lambda db: self._find(
+                db,
+                table,
+                instance_id=instance_id,
+                version=version,
+                active_only=active_only,
+                successful_only=successful_only,
+            ),
+            read,
+        )
+
+    def table_names(self) -> list[str]:
+        """Return the names of all tables, in order of their creation."""
+        with self.catalog.snapshot() as db:
+            return tables.names(db)
+
+    def instance_ids(self, table: str, *, version: str | None, include_temporary: bool) -> list[str]:
+        """Return the ids of a table's instances, oldest first, temporary ones last."""
+        with self.catalog.snapshot() as db:
+            tables.get(db, table)
+            found = instances.of_table(db, table, version=version, include_temporary=include_temporary)
+        return [record.instance_id for record in found]
+
+    def instance_records(self, table: str) -> list[InstanceRecord]:
+        """Return what is known of a table's instances, oldest first, temporary ones last."""
+        with self.catalog.snapshot() as db:
+            tables.get(db, table)
+            return instances.of_table(db, table, include_temporary=True)
+
+    def describe(self, *, table: str | None, instance_id: str | None) -> dict[str, object]:
+        """Return what describes the vault, a table or an instance."""
+        with self.catalog.snapshot() as db:
+            if table is None:
+                return dict(vaults.read(db))
+            if instance_id is None:
+                return descriptions.describe_table(tables.get(db, table))
+            record = instances.get(db, table, instance_id)
+            columns = instances.columns(db, table, instance_id)
+            sources = instances.lineage(db, table, instance_id)
+        return {
+            **descriptions.describe_instance(record),
+            "columns": {column.name: column.dtype for column in columns},
+            "dependencies": [list(source) for source in sources],
+        }
+
+    def builder_names(self, table: str, *, instance_id: str | None, version: str, is_temporary: bool) -> list[str]:
+        """Return the names of an instance's builders."""
+        return self._read(
+            lambda db: self._pick(db, table, instance_id=instance_id, version=version, is_temporary=is_temporary),
+            lambda _, place: sorted(path.stem for path in place.builders.glob("*.yaml")),
+        )
+
+    def builder_text(
+        self, table: str, builder: str | None, *, instance_id: str | None, version: str, is_temporary: bool
+    ) -> str:
+        """Return the text of a builder file."""
+        name = builder or table + INDEX_SUFFIX
+
+        def read(record: InstanceRecord, place: InstanceLayout) -> str:
+            if not place.builder(name).is_file():
+                known = [path.stem for path in place.builders.glob("*.yaml")]
+                raise TVArgumentError(
+                    f"{record.table_name}/{record.instance_id} has no builder {name!r}.{nearest(name, known)}"
+                )
+            return place.builder(name).read_text(encoding="utf-8")
+
+        return self._read(
+            lambda db: self._pick(db, table, instance_id=instance_id, version=version, is_temporary=is_temporary), read
+        )
+
+    def module_names(self) -> list[str]:
+        """Return the names of the code modules."""
+        return sorted(path.stem for path in self.layout.code_functions.glob("*.py"))
+
+    def module_text(self, module: str) -> str:
+        """Return the text of a code module."""
+        if module not in self.module_names():
+            raise TVArgumentError(f"There is no code module {module!r}.{nearest(module, self.module_names())}")
+        return self.layout.module(module).read_text(encoding="utf-8")
+
+    def artifact_folder(self, table: str, *, instance_id: str | None, version: str, is_temporary: bool) -> Path:
+        """Return the folder that holds an instance's artifacts."""
+        return self._read(
+            lambda db: self._pick(db, table, instance_id=instance_id, version=version, is_temporary=is_temporary),
+            lambda _, place: place.artifacts,
+        )
+
+    def folder(self, *, table: str | None, instance_id: str | None) -> Path:
+        """Return the folder of the vault, a table or an instance."""
+        if table is None:
+            return self.layout.root
+        with self.catalog.snapshot() as db:
+            record = tables.get(db, table)
+            if instance_id is None:
+                return places.table_layout(self.layout, record).folder
+            return places.instance_layout(self.layout, instances.get(db, table, instance_id)).folder
+
+    def _read(
+        self, find: Callable[[Database], InstanceRecord], read: Callable[[InstanceRecord, InstanceLayout], T]
+    ) -> T:
+        """Find an instance and read it. If its files have vanished, look once more where it is now."""
+        for is_last in (False, True):
+            with self.catalog.snapshot() as db:
+                record = find(db)
+            try:
+                return read(record, places.instance_layout(self.layout, record))
+            except (FileNotFoundError, TVFileError) as error:
+                missing = error.path if isinstance(error, TVFileError) else error.filename
+                if missing is None or Path(missing).exists():
+                    raise
+                if is_last:
+                    raise TVFileError(
+                        f"The catalog knows {record.table_name}/{record.instance_id}, but its file {missing} is "
+                        "missing. "
+                        "Restore it from a backup, or delete the instance.",
+                        path=missing,
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def _find(
+        self,
+        db: Database,
+        table: str,
+        *,
+        instance_id: str | None,
+        version: str,
+        active_only: bool = True,
+        successful_only: bool = False,
+    ) -> InstanceRecord:
+        if instance_id is not None:
+            return instances.get(db, table, instance_id)
+        tables.get(db, table)
+        found = instances.newest(db, table, version, active_only=active_only, successful_only=successful_only)
+        if found is None:
+            everything = instances.of_table(db, table, include_temporary=True)
+            known = sorted({record.version for record in everything if not record.is_temporary})
+            hint = nearest(version, known) if known else " Nothing of it was executed yet."
+            kind = "active " if active_only else ""
+            raise TVArgumentError(f"Table {table!r} has no {kind}materialized instance of version {version!r}.{hint}")
+        return found
+
+    def _pick(
+        self, db: Database, table: str, *, instance_id: str | None, version: str, is_temporary: bool
+    ) -> InstanceRecord:
+        if instance_id is None and is_temporary:
+            instance_id = temporary_id(version)
+        return self._find(db, table, instance_id=instance_id, version=version, active_only=False)
+
+    def _temporary_frame(self, record: InstanceRecord, place: InstanceLayout) -> pd.DataFrame:
+        """Return what the execution of an instance has done by now, or had done when it was reverted."""
+        from tablevault_like.builders.checkpoint import Checkpoint
+        from tablevault_like.builders.partial import partial_frame
+        from tablevault_like.storage import tables as parquet
+
+        with self.catalog.snapshot() as db:
+            process_id = locks.exclusive_holder(db, Resource.instance(record.table_name, record.instance_id))
+        if process_id is not None:
+            folder = self.layout.process(process_id)
+            if folder.plan.exists():
+                return partial_frame(folder, Checkpoint.read(folder).plan).frame
+        if place.table.is_file():
+            return parquet.read_table(place.table)
+        raise TVArgumentError(
+            f"{record.table_name}/{record.instance_id} has no frame yet. Execute it, or ask for a materialized "
+            "instance."
+        )

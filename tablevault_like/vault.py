@@ -1,0 +1,435 @@
+"""``TableVault``: the face of a vault. Every method is one line of work; what it does is elsewhere."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault_like.catalog import Catalog, vaults
+from tablevault_like.errors import TVArgumentError
+from tablevault_like.layout import FORMAT_VERSION, Layout
+from tablevault_like.model import BASE_VERSION, OnChange, ProcessRecord, State, check_process_id, new_process_id
+from tablevault_like.operations.builder_files import CreateBuilderFile, DeleteBuilderFile
+from tablevault_like.operations.code import CreateCodeModule, DeleteCodeModule
+from tablevault_like.operations.execute import ExecuteInstance
+from tablevault_like.operations.instances import CreateInstance, DeleteInstance, WriteInstance
+from tablevault_like.operations.tables import CreateTable, DeleteTable, RenameTable
+from tablevault_like.process import records
+from tablevault_like.process.journal import Journal
+from tablevault_like.process.runner import Outcome, Runner
+from tablevault_like.reading import Reader
+from tablevault_like.storage import files
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.tree import Tree
+
+
+class TableVault:
+    """A vault: a directory of versioned tables.
+
+    Every method that changes something takes an optional ``process_id`` and returns the id of its process. Without
+    one, an operation that fails is reverted as if it had never been; with one, it is paused, and the same call with
+    the same id goes on where it stopped. Empty strings mean "not given".
+
+    >>> import tempfile
+    >>> vault = TableVault(tempfile.mkdtemp() + "/vault", "ada", create=True)
+    >>> process_id = vault.create_table("stories")
+    >>> vault.get_table_instances()
+    ['stories']
+    """
+
+    def __init__(
+        self,
+        db_dir: str | os.PathLike[str],
+        author: str | None = None,
+        description: str = "",
+        create: bool = False,
+        restart: bool = False,
+        verbose: bool = False,
+        parent_id: str | None = None,
+        *,
+        replace: bool = False,
+        lock_timeout: float = 5.0,
+    ) -> None:
+        """Open the vault at ``db_dir``, or make one there.
+
+        ``author`` defaults to the user of the operating system. ``create`` makes a new vault, in a folder that is
+        empty or isn't there; ``replace`` deletes a vault that is there first. ``restart`` goes on with every process
+        whose worker died, here and now; ``restarted`` tells what became of each. ``verbose`` logs what happens.
+        Operations become children of ``parent_id``. ``lock_timeout`` is how many seconds an operation waits for its
+        locks.
+
+        Raises TVArgumentError if there is no vault (or with ``create``, if there is something else).
+        """
+        self.db_dir = os.fspath(db_dir)
+        self.author = author or _user()
+        if verbose:
+            logging.basicConfig(level=logging.INFO)
+        layout = Layout(Path(self.db_dir).absolute())
+        if create:
+            _create(layout, author=self.author, description=description, replace=replace)
+        elif replace:
+            raise TVArgumentError("replace=True deletes a vault to create another; it needs create=True.")
+        _check_marker(layout)
+        catalog = Catalog(layout.catalog)
+        self._journal = Journal(catalog, layout, time.time)
+        self._runner = Runner(
+            self._journal,
+            self.author,
+            parent_id=check_process_id(parent_id) if parent_id else None,
+            lock_timeout=lock_timeout,
+        )
+        self._reader = Reader(catalog, layout)
+        self.restarted: dict[str, Outcome] = self._runner.restart() if restart else {}
+
+    # --- tables
+
+    def create_table(
+        self,
+        table_name: str,
+        allow_multiple_artifacts: bool = False,
+        has_side_effects: bool = False,
+        description: str = "",
+        process_id: str | None = None,
+    ) -> str:
+        """Create an empty table.
+
+        With ``has_side_effects``, a table's other instances become inactive the moment that one is executed. Raises
+        TVArgumentError for a name that is taken or forbidden.
+        """
+        return self._runner.submit(
+            CreateTable(table_name, allow_multiple_artifacts, has_side_effects, description), process_id or None
+        )
+
+    make_table = create_table
+
+    def rename_table(self, new_table_name: str, table_name: str, process_id: str | None = None) -> str:
+        """Give a table another name. Raises TVArgumentError for an unknown table, or a name that is taken."""
+        return self._runner.submit(RenameTable(new_table_name, table_name), process_id or None)
+
+    def delete_table(self, table_name: str, process_id: str | None = None) -> str:
+        """Delete a table with all of its instances; its files go to the trash."""
+        return self._runner.submit(DeleteTable(table_name), process_id or None)
+
+    # --- instances
+
+    def create_instance(
+        self,
+        table_name: str,
+        version: str = "",
+        origin_id: str = "",
+        origin_table: str = "",
+        external_edit: bool = False,
+        copy: bool = False,
+        builders: Mapping[str, str] | Sequence[str] | None = None,
+        description: str = "",
+        process_id: str | None = None,
+    ) -> str:
+        """Create a temporary instance, whose builders can then be written and executed.
+
+        ``origin_id`` (in ``origin_table``, by default the same table) or ``copy=True`` (the newest instance) copies
+        the builders of an earlier instance. ``builders`` names further builder files to make from a template, or maps
+        names to their YAML text. With ``external_edit`` there are no builders: ``write_instance`` gives the frame.
+        """
+        named = builders or {}
+        texts = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, "")
+        operation = CreateInstance(
+            table_name,
+            version or BASE_VERSION,
+            origin_id or None,
+            origin_table or None,
+            external_edit,
+            copy,
+            texts,
+            description,
+        )
+        return self._runner.submit(operation, process_id or None)
+
+    def write_instance(
+        self,
+        table_df: pd.DataFrame | None,
+        table_name: str,
+        version: str = BASE_VERSION,
+        dependencies: Sequence[tuple[str, str]] | None = None,
+        dtypes: Mapping[str, str] | None = None,
+        process_id: str | None = None,
+    ) -> str:
+        """Materialize a DataFrame as an instance that was created with ``external_edit=True``.
+
+        ``dependencies`` are (table, instance id) that it was made from, ``dtypes`` pandas dtypes (or
+        ``artifact_string``) by column. The frame is kept until the process ends: ``write_instance(None, ...,
+        process_id=p)`` resumes it. Its index isn't kept. Raises TVTableError for a value that its dtype can't hold,
+        TVArtifactError for artifacts and cells that don't match.
+        """
+        sources = tuple((table, instance_id) for table, instance_id in dependencies or ())
+        operation = WriteInstance(table_df, table_name, version or BASE_VERSION, sources, dict(dtypes or {}))
+        return self._runner.submit(operation, process_id or None)
+
+    def execute_instance(
+        self,
+        table_name: str,
+        version: str = BASE_VERSION,
+        force_execute: bool = False,
+        process_id: str | None = None,
+        background: bool = False,
+        *,
+        on_change: str = "error",
+    ) -> str:
+        """Build a temporary instance by its builders, and materialize it.
+
+        Every row is recorded when it is done. With a ``process_id``, what user code raises (or Ctrl-C, or SIGTERM)
+        pauses the process, and the same call goes on with what is missing. ``on_change`` says what a resume does if
+        builders or code have changed since: ``error``, ``continue`` (finished rows stay), ``recompute`` (the changed
+        builders' rows), or ``keep`` (finish with the code as it was).
+
+        Raises TVBuilderError and TableReferenceError for builder files, TVLockError if locks can't be had, and
+        whatever the builders' functions raise.
+        """
+        operation = ExecuteInstance(
+            table_name, version or BASE_VERSION, force_execute, background=background, on_change=_on_change(on_change)
+        )
+        return self._runner.submit(operation, process_id or None)
+
+    def delete_instance(self, instance_id: str, table_name: str, process_id: str | None = None) -> str:
+        """Delete a materialized or temporary instance; its files go to the trash."""
+        return self._runner.submit(DeleteInstance(instance_id, table_name), process_id or None)
+
+    # --- code and builders
+
+    def create_code_module(
+        self, module_name: str = "", copy_dir: str = "", text: str = "", process_id: str | None = None
+    ) -> str:
+        """Create a code module from ``text``, a file or a folder of files (``copy_dir``), or a template.
+
+        What has that name is replaced. Raises TVBuilderError, with the place, for what isn't Python.
+        """
+        operation = CreateCodeModule.read(module_name or None, copy_dir=copy_dir or None, text=text or None)
+        return self._runner.submit(operation, process_id or None)
+
+    def delete_code_module(self, module_name: str, process_id: str | None = None) -> str:
+        """Delete a code module. Instances that were made with it keep their copies."""
+        return self._runner.submit(DeleteCodeModule(module_name), process_id or None)
+
+    def create_builder_file(
+        self,
+        table_name: str,
+        builder_name: str = "",
+        version: str = BASE_VERSION,
+        copy_dir: str = "",
+        text: str = "",
+        process_id: str | None = None,
+    ) -> str:
+        """Create a builder file in a temporary instance, from ``text``, a file or folder (``copy_dir``), or a template.
+
+        What has that name is replaced. The form is checked now, references and code when the instance is executed.
+        Raises TVBuilderError, with file, line and column.
+        """
+        operation = CreateBuilderFile.read(
+            table_name, builder_name or None, version or BASE_VERSION, copy_dir=copy_dir or None, text=text or None
+        )
+        return self._runner.submit(operation, process_id or None)
+
+    def delete_builder_file(
+        self, builder_name: str, table_name: str, version: str = BASE_VERSION, process_id: str | None = None
+    ) -> str:
+        """Delete a builder file from a temporary instance."""
+        return self._runner.submit(
+            DeleteBuilderFile(builder_name, table_name, version or BASE_VERSION), process_id or None
+        )
+
+    # --- processes
+
+    def generate_process_id(self) -> str:
+        """Return a new process id. An operation that is given one can be resumed with it."""
+        return new_process_id()
+
+    def get_active_processes(self) -> dict[str, ProcessRecord]:
+        """Return the processes that haven't ended or that wait for their locks, by id, oldest first."""
+        with self._journal.catalog.snapshot() as db:
+            return records.active(db, self._journal.layout)
+
+    def get_process(self, process_id: str) -> ProcessRecord:
+        """Return a process, ended ones too. Raises TVArgumentError if there is none of that id."""
+        with self._journal.catalog.snapshot() as db:
+            return records.find(db, self._journal.layout, process_id)
+
+    def get_process_completion(self, process_id: str) -> bool:
+        """Tell whether a process has completed, or was stopped and materialized."""
+        return self.get_process(process_id).state in (State.COMPLETED, State.MATERIALIZED)
+
+    def stop_process(self, process_id: str, force: bool = False, materialize: bool = False) -> str:
+        """Revert a process that hasn't ended, or keep what it has done as a partial instance, and return its id.
+
+        ``force`` first ends a living worker (terminate, wait, kill). Raises TVProcessError if the process has ended,
+        or if its worker lives and ``force`` wasn't given.
+        """
+        return self._runner.stop(process_id, force=force, materialize=materialize)
+
+    # --- reading
+
+    def get_dataframe(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+        active_only: bool = True,
+        successful_only: bool = False,
+        rows: int | None = None,
+        full_artifact_path: bool = True,
+    ) -> pd.DataFrame:
+        """Return the frame of the newest instance of ``version``, or of the one that ``instance_id`` names.
+
+        ``rows`` limits it to the first rows. Cells of dtype ``artifact_string`` become absolute paths, unless
+        ``full_artifact_path`` is false. ``attrs["table_name"]`` and ``attrs["instance_id"]`` tell what was read. An
+        explicit ``instance_id`` ignores ``active_only`` and ``version``; ``TEMP_<version>`` reads a temporary
+        instance.
+        """
+        return self._reader.dataframe(
+            table_name,
+            instance_id=instance_id or None,
+            version=version or BASE_VERSION,
+            active_only=active_only,
+            successful_only=successful_only,
+            rows=rows,
+            full_artifact_path=full_artifact_path,
+        )
+
+    def get_table_instances(self, table_name: str = "", version: str = "", include_temp: bool = False) -> list[str]:
+        """Return the ids of a table's instances, oldest first; without a table, the names of all tables."""
+        if not table_name:
+            return self._reader.table_names()
+        return self._reader.instance_ids(table_name, version=version or None, include_temporary=include_temp)
+
+    def get_descriptions(self, instance_id: str = "", table_name: str = "") -> dict[str, object]:
+        """Return what describes an instance, a table, or the vault if neither is given."""
+        if instance_id and not table_name:
+            raise TVArgumentError("An instance is described by instance_id and table_name; table_name is missing.")
+        return self._reader.describe(table=table_name or None, instance_id=instance_id or None)
+
+    def get_builders_list(
+        self, table_name: str, instance_id: str = "", version: str = BASE_VERSION, is_temp: bool = True
+    ) -> list[str]:
+        """Return the names of the builders of a temporary instance, or with ``is_temp=False`` of the newest one."""
+        return self._reader.builder_names(
+            table_name, instance_id=instance_id or None, version=version or BASE_VERSION, is_temporary=is_temp
+        )
+
+    def get_builder_str(
+        self,
+        table_name: str,
+        builder_name: str = "",
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+        is_temp: bool = True,
+    ) -> str:
+        """Return the text of a builder file; by default that of the IndexBuilder."""
+        return self._reader.builder_text(
+            table_name,
+            builder_name or None,
+            instance_id=instance_id or None,
+            version=version or BASE_VERSION,
+            is_temporary=is_temp,
+        )
+
+    def get_code_modules_list(self) -> list[str]:
+        """Return the names of the code modules."""
+        return self._reader.module_names()
+
+    def get_code_module_str(self, module_name: str) -> str:
+        """Return the text of a code module."""
+        return self._reader.module_text(module_name)
+
+    def get_artifact_folder(
+        self, table_name: str, instance_id: str = "", version: str = BASE_VERSION, is_temp: bool = True
+    ) -> str:
+        """Return the folder with the artifacts of a temporary instance, or with ``is_temp=False`` of the newest one."""
+        folder = self._reader.artifact_folder(
+            table_name, instance_id=instance_id or None, version=version or BASE_VERSION, is_temporary=is_temp
+        )
+        return os.fspath(folder)
+
+    def get_file_tree(
+        self,
+        instance_id: str = "",
+        table_name: str = "",
+        code_files: bool = True,
+        builder_files: bool = True,
+        metadata_files: bool = False,
+        artifact_files: bool = False,
+    ) -> Tree:
+        """Return the files of the vault, a table or an instance as a ``rich.tree.Tree`` that can be printed."""
+        from tablevault_like import tree
+
+        folder = self._reader.folder(table=table_name or None, instance_id=instance_id or None)
+        return tree.file_tree(
+            folder, code=code_files, builders=builder_files, metadata=metadata_files, artifacts=artifact_files
+        )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _on_change(text: str) -> OnChange:
+    try:
+        return OnChange(text)
+    except ValueError:
+        allowed = ", ".join(repr(str(choice)) for choice in OnChange)
+        raise TVArgumentError(f"on_change={text!r} is not known. Use one of {allowed}.") from None
+
+
+def _check_marker(layout: Layout) -> None:
+    try:
+        text = layout.marker.read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        there = "is not a vault" if layout.root.exists() else "does not exist"
+        raise TVArgumentError(f"{layout.root} {there}. Create a vault there with create=True.") from None
+    found = text.removeprefix("tablevault_like ")
+    if not found.isdecimal() or int(found) > FORMAT_VERSION:
+        raise TVArgumentError(
+            f"{layout.root} has the format {text[:40]!r}, and this release of tablevault_like knows "
+            f"{FORMAT_VERSION}. Install "
+            "the release that wrote it."
+        )
+
+
+def _create(layout: Layout, *, author: str, description: str, replace: bool) -> None:
+    """Make a vault under another name beside its place, then rename it: it is there as a whole or not at all."""
+    root = layout.root
+    if layout.marker.is_file():
+        if not replace:
+            raise TVArgumentError(
+                f"There is a vault at {root} already. Open it without create=True, or give replace=True."
+            )
+    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise TVArgumentError(
+            f"{root} is not empty and not a vault, so no vault was created there. Choose another folder."
+        )
+    files.make_directory(root.parent)
+    draft = Layout(root.with_name(f".{root.name}.{uuid.uuid4().hex}"))
+    try:
+        draft.root.mkdir()
+        for folder in (draft.code_functions, draft.metadata, draft.processes, draft.trash):
+            folder.mkdir()
+        with Catalog.create(draft.catalog).transaction() as db:
+            created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            vaults.write(db, {"description": description, "author": author, "created": created})
+        files.write_file(draft.marker, f"tablevault_like {FORMAT_VERSION}\n")
+        files.sync_tree(draft.root)
+        if layout.marker.is_file():
+            files.remove(root)
+        draft.root.rename(root)
+        files.sync_directory(root.parent)
+    except BaseException:
+        files.remove(draft.root)
+        raise
