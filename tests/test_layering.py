@@ -24,19 +24,20 @@ LAYERS = {
     "1b ground": ["catalog: schema catalog tables *"],
     "2 parts": [
         "locks",
-        "storage: values artifacts rows dtypes tables",
-        "references: syntax keywords grammar resolve arguments",
+        "storage: values artifacts rows arrow columns dtypes tables",
+        "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver resolve arguments",
         (
             "functions: canonical file_arguments sources scopes signature imports modules units "
-            "names reach fingerprint builtin.* builtin"
+            "names reach fingerprint builtin.declared builtin.* builtin"
         ),
         "engines: base *",
     ],
     "3 building | process": [
-        "builders: document form spec inputs order plan frames results run",
-        "process: state interrupts context operation waiting records journal run ending housekeeping runner",
+        "builders: document form spec inputs order plan changes template results frames recording run partial checkpoint",
+        "process: state interrupts context journal run operation waiting records life workers housekeeping "
+        "endings driving stopping start runner",
     ],
-    "4 operations": ["operations: sources publication *"],
+    "4 operations": ["operations: sources publication execution *"],
     "5 around": ["reading", "tree", "monitor: *", "archive", "check"],
     "6 face": ["vault __init__"],
     "7a shell": ["cli: *"],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -143,8 +144,11 @@ class Execution:
         try:
             with self.run.interrupts.requesting(self.run.stop):
                 BuilderRun(self.building, spec, function, code=code, report=tell).run()
-        finally:
-            report.flush()
+        except BaseException:
+            # How far it came is for showing only: what ended the run is more important than a failure to tell.
+            with suppress(TableVaultError, sqlite3.Error):
+                report.flush()
+            raise
         if self.run.stop.requested:
             raise Interrupted
 

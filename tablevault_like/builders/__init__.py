@@ -1,0 +1,1 @@
+"""Builders: read from YAML, planned, and run. Knows nothing of processes."""

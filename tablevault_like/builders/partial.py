@@ -1,0 +1,61 @@
+"""The frame of an execution that isn't finished: what its checkpoint holds by now.
+
+Made from the plan and what is recorded, without running anything. The rows are those that the IndexBuilder has made; a
+cell that isn't computed yet is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tablevault_like.builders.plan import Plan, PlannedBuilder
+from tablevault_like.layout import ProcessLayout
+from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
+from tablevault_like.storage import tables
+from tablevault_like.storage.rows import RowReader, RowStore
+
+
+@dataclass(frozen=True, slots=True)
+class PartialFrame:
+    """The rows that exist, in the columns of the plan. ``artifact_columns`` are those of dtype ``artifact_string``."""
+
+    frame: pd.DataFrame
+    artifact_columns: tuple[str, ...]
+
+
+def partial_frame(folder: ProcessLayout, plan: Plan) -> PartialFrame:
+    """Return what the checkpoint of a process holds. Raises TVFileError if its row store is damaged."""
+    with RowStore.read(folder.rows) as store:
+        index = plan.builders[0]
+        made: dict[str, pd.Series] = {}
+        first = _columns(folder, index, store, rows=None)
+        rows = 0 if first is None else len(first)
+        for builder in plan.builders:
+            found = first if builder is index else _columns(folder, builder, store, rows=rows)
+            for name in builder.changed_columns:
+                made[name] = pd.Series([None] * rows, dtype=object) if found is None else found[name]
+    artifact_columns = {
+        name: None
+        for builder in plan.builders
+        for name, dtype in builder.dtypes.items()
+        if dtype == ARTIFACT_DTYPE and name in builder.changed_columns
+    }
+    frame = pd.DataFrame(made, index=pd.RangeIndex(rows), columns=pd.Index(list(made), dtype=object))
+    return PartialFrame(frame, tuple(artifact_columns))
+
+
+def _columns(
+    folder: ProcessLayout, builder: PlannedBuilder, store: RowReader, *, rows: int | None
+) -> pd.DataFrame | None:
+    """Return what is recorded of a builder, ``None`` if nothing is. With ``rows`` it has that many rows."""
+    if builder.return_type is ReturnType.DATAFRAME:
+        path = folder.frame(builder.name)
+        return tables.read_table(path, columns=builder.changed_columns) if path.exists() else None
+    if not len(store.recorded(builder.name)):
+        return None
+    table = tables.table_from_cells(
+        lambda: store.cells(builder.name), builder.changed_columns, dtypes=builder.dtypes, rows=rows
+    )
+    return tables.frame_from_table(table)

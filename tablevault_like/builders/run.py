@@ -1,0 +1,292 @@
+"""Run a builder, from what is recorded of it to all of its rows.
+
+1. Only the coordinator, the thread that calls ``run``, writes. A worker that is left behind writes nothing.
+2. A row that is recorded as done is not computed again; neither is a dataframe that was kept.
+3. A generator's rows are recorded in the order in which it yields them: what is recorded is always all that it had
+   yielded up to some point.
+4. When a stop is requested, what is in flight is awaited and recorded; then ``Interrupted`` is raised.
+5. What user code raised, and what is wrong with what it returned, is raised as ``UserCodeError``. Errors of the vault's
+   own (a reference that can't be resolved, a lost claim) are raised as they are.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tablevault_like.builders.frames import check_primary_key
+from tablevault_like.builders.recording import Building, Progress, Recorder, failure
+from tablevault_like.builders.results import RowCall, RowResult, RowStream
+from tablevault_like.builders.spec import BuilderSpec
+from tablevault_like.engines.base import Failed, Work
+from tablevault_like.errors import TableVaultError, TVArtifactError, TVBuilderError, TVTableError, nearest
+from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
+from tablevault_like.references.arguments import Bound
+from tablevault_like.references.keywords import Keyword
+from tablevault_like.storage import artifacts, files, tables
+
+__all__ = ["BuilderRun", "Building", "Progress"]
+
+_BLOCK = 8192
+
+
+class BuilderRun:
+    """One builder of an execution.
+
+    ``code`` is the number of the code that makes its rows (``RowStore.code_number``). ``report`` is called in the
+    coordinator when it begins, and after each commit.
+    """
+
+    def __init__(
+        self,
+        building: Building,
+        spec: BuilderSpec,
+        function: Callable[..., object],
+        *,
+        code: int = 0,
+        report: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self.building = building
+        self.spec = spec
+        self.function = function
+        self.code = code
+        self.report = report
+        self._frame_path = building.frame_path(spec.name)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def run(self) -> None:
+        """Compute what isn't recorded yet, and add the builder's columns to the frame that is being built.
+
+        Raises UserCodeError for whatever user code raised, or returned that can't be used; Interrupted if it was
+        stopped before it was complete; TableVaultError for what is wrong with the builder; FencedError if another
+        worker took the process over.
+        """
+        self.building.store.while_busy = self._give_up_if_abandoned
+        table: pa.Table | None = None
+        match self.spec.return_type:
+            case ReturnType.ROW_WISE:
+                self._run_rows()
+            case ReturnType.GENERATOR:
+                self._run_generator()
+            case ReturnType.DATAFRAME:
+                table = self._run_frame()
+        try:
+            table = self.columns() if table is None else table
+            if self.spec.primary_key:
+                check_primary_key(
+                    tables.frame_from_table(table.select(list(self.spec.primary_key))), self.spec.primary_key
+                )
+        except (TVTableError, TVArtifactError) as error:
+            raise failure(self.spec, error) from error
+        self._add(table)
+
+    def load(self) -> None:
+        """Add the columns of a builder that was finished earlier to the frame that is being built."""
+        self._add(self.columns())
+
+    def columns(self) -> pa.Table:
+        """Return what is recorded of this builder as an Arrow table, in its dtypes.
+
+        An IndexBuilder's has a row for each that is done; a ColumnBuilder's one for each of the frame being built, and
+        what isn't done is missing.
+        """
+        names = self.spec.changed_columns
+        rows = None if self._makes_rows else self.building.frames.rows
+        if self.spec.return_type is ReturnType.DATAFRAME and self._frame_path.exists():
+            frame = tables.read_table(self._frame_path, columns=names)
+            return tables.table_from_frame(frame, self.spec.dtypes)
+        return tables.table_from_cells(
+            lambda: self.building.store.cells(self.name), names, dtypes=self.spec.dtypes, rows=rows
+        )
+
+    def forget(self) -> None:
+        """Delete what is recorded of this builder: its next run begins anew."""
+        self.building.store.forget(self.name)
+        files.remove(self._frame_path)
+
+    @property
+    def _makes_rows(self) -> bool:
+        return self.spec.is_index and self.spec.return_type is not ReturnType.ROW_WISE
+
+    def _add(self, table: pa.Table) -> None:
+        if self._makes_rows:
+            self.building.frames.replace(table)
+        else:
+            self.building.frames.add(table)
+
+    # A call for each row
+
+    def _run_rows(self) -> None:
+        building = self.building
+        total = self._rows_to_fill()
+        recorded = building.store.recorded(self.name)
+        missing = np.setdiff1d(np.arange(total), recorded, assume_unique=True)
+        recorder = self._recorder(done=len(recorded), total=total)
+        if not len(missing):
+            return
+        bound = self._bind()
+        call: Callable[[Work], RowResult | None] = RowCall(
+            self.function, self.spec.changed_columns, constants=bound.constant_inputs
+        )
+        calls = building.engine.map(
+            call,
+            self._work(bound, missing),
+            workers=min(self.spec.n_threads, len(missing)),
+            stop=building.stop,
+            enter=building.enter,
+        )
+        recorder.record(calls)
+        if recorder.done < total:
+            raise building.interrupted()
+
+    def _work(self, bound: Bound, rows: NDArray[np.int64]) -> Iterator[Work]:
+        for start in range(0, len(rows), _BLOCK):
+            for index in rows[start : start + _BLOCK].tolist():
+                key = self._key(index)
+                try:
+                    arguments, inputs = bound.row(index, key)
+                except TableVaultError as error:
+                    error.add_note(f"This was for row {index} of the builder {self.name!r}.")
+                    raise
+                yield Work(index, arguments, inputs, key)
+
+    # Rows as a generator yields them
+
+    def _run_generator(self) -> None:
+        building = self.building
+        total = None if self.spec.is_index else self._rows_to_fill()
+        recorded = building.store.recorded(self.name)
+        resumes = Keyword.RESUME_FROM in self.spec.arguments.keywords
+        recorder = self._recorder(done=len(recorded), total=total)
+        stream = RowStream(self.function, self.spec.changed_columns, recorded=recorded, resumes=resumes, total=total)
+        work = self._whole_work(self._bind(resume_from=len(recorded)))
+        calls = building.engine.stream(stream, work, stop=building.stop, enter=building.enter)
+        recorder.record(calls, first=len(recorded) if resumes else 0)
+        if not calls.is_exhausted:
+            raise building.interrupted()
+        self._check_positions(total)
+
+    def _check_positions(self, total: int | None) -> None:
+        """Raise UserCodeError unless the generator, which has ended, gave every row."""
+        store = self.building.store
+        recorded = store.recorded(self.name)
+        if total is None:
+            total = int(recorded[-1]) + 1 if len(recorded) else 0
+        missing = np.setdiff1d(np.arange(total), recorded, assume_unique=True)
+        if len(missing):
+            shown = ", ".join(map(str, missing[:5].tolist())) + (", ..." if len(missing) > 5 else "")
+            error = TVTableError(
+                f"The generator ended without having yielded {len(missing)} of {total} rows: {shown}. It must yield "
+                "every row once.",
+                row=int(missing[0]),
+            )
+            raise failure(self.spec, error)
+        # What failed in earlier runs, at positions that the generator has no longer.
+        store.forget(self.name, [each.index for each in store.failures(self.name)])
+
+    # All rows at once
+
+    def _run_frame(self) -> pa.Table:
+        building = self.building
+        total = None if self.spec.is_index else self._rows_to_fill()
+        if self._frame_path.exists():
+            table = self.columns()
+        else:
+            self.report(Progress(0, 0, total))
+            function = self.function
+            result = building.engine.call(
+                lambda work: function(**work.arguments),
+                self._whole_work(self._bind()),
+                stop=building.stop,
+                enter=building.enter,
+            )
+            if isinstance(result, Failed):
+                raise building.interrupted() if building.is_echo(result.error) else failure(self.spec, result.error)
+            try:
+                table = self._table_of(result.value, total)
+            except (TVTableError, TVArtifactError) as error:
+                raise failure(self.spec, error) from error
+            self._keep(table)
+        self.report(Progress(table.num_rows, 0, table.num_rows))
+        return table
+
+    def _table_of(self, value: object, total: int | None) -> pa.Table:
+        """Return the builder's columns of the frame that a function returned; their artifacts are on the disk."""
+        if not isinstance(value, pd.DataFrame):
+            raise TVTableError(
+                f"The function returned a {type(value).__name__}, but a builder whose return_type is dataframe needs a "
+                "DataFrame. Return one, or set another return_type."
+            )
+        names = list(self.spec.changed_columns)
+        for name in names:
+            if name not in value.columns:
+                hint = nearest(name, map(str, value.columns))
+                raise TVTableError(f"The DataFrame that was returned has no column {name!r}.{hint}", column=name)
+        if total is not None and len(value) != total:
+            raise TVTableError(f"The DataFrame that was returned has {len(value)} rows, but there are {total} to fill.")
+        table = tables.table_from_frame(value[names], self.spec.dtypes)
+        for name in [name for name in names if self.spec.dtypes.get(name) == ARTIFACT_DTYPE]:
+            cells: list[str | None] = table.column(name).to_pylist()
+            artifacts.sync_artifacts(self.building.artifact_folder, (cell for cell in cells if cell is not None))
+        return table
+
+    def _keep(self, table: pa.Table) -> None:
+        path = self._frame_path
+        files.make_directory(path.parent)
+        # A name of its own: a worker that lost its claim may still be writing.
+        draft = path.with_name(f".{uuid.uuid4().hex}.parquet")
+        try:
+            tables.write_arrow_table(draft, table)
+            self.building.store.record(self.name, ())  # FencedError if this worker has lost its claim
+            files.place(draft, path)
+        finally:
+            files.remove(draft)
+
+    # What they have in common
+
+    def _rows_to_fill(self) -> int:
+        rows = self.building.frames.rows
+        if self.spec.is_index and not rows:
+            raise TVBuilderError(
+                "An IndexBuilder whose return_type is row-wise runs over the rows that the instance has from its "
+                "origin, and it has none. Create the instance with an origin that has rows, or set 'return_type: "
+                "generator' or 'return_type: dataframe' to make rows.",
+                location=self.spec.location("return_type"),
+            )
+        if rows is None:
+            raise RuntimeError(f"the rows that {self.name!r} is to fill aren't made yet")
+        return rows
+
+    def _bind(self, *, resume_from: int = 0) -> Bound:
+        building = self.building
+        keywords: dict[Keyword, object] = {
+            Keyword.ARTIFACT_FOLDER: str(building.artifact_folder),
+            Keyword.PROCESS_ID: building.process_id,
+            Keyword.RESUME_FROM: resume_from,
+        }
+        return self.spec.arguments.bind(building.frames, keywords)
+
+    def _whole_work(self, bound: Bound) -> Work:
+        """Return the one call of a function that makes all rows."""
+        key = self._key("all")
+        arguments, inputs = bound.row(None, key)
+        return Work(None, arguments, inputs, key)
+
+    def _key(self, row: int | str) -> str:
+        return f"{self.building.process_id}:{self.name}:{row}"
+
+    def _recorder(self, *, done: int, total: int | None) -> Recorder:
+        return Recorder(self.building, self.spec, code=self.code, report=self.report, done=done, total=total)
+
+    def _give_up_if_abandoned(self, seconds: float) -> None:
+        """Wait for a busy row store no longer than the user does."""
+        if self.building.stop.abandoned:
+            raise self.building.interrupted()
