@@ -1,5 +1,1 @@
-"""The operations: one frozen dataclass for each kind of change to a vault."""
-
-from tablevault_like.operations import builder_files, code, execute, instances, tables
-
-__all__ = ["builder_files", "code", "execute", "instances", "tables"]
+"""The operations: one frozen dataclass for each kind of change to a vault. Importing its module registers it."""

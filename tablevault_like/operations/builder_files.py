@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from tablevault_like.catalog import Database, instances
 from tablevault_like.errors import TVArgumentError, TVBuilderError, nearest
-from tablevault_like.layout import InstanceLayout
 from tablevault_like.model import (
     BASE_VERSION,
     INDEX_SUFFIX,
@@ -72,17 +71,17 @@ class CreateBuilderFile(Operation):
         return _declaration(self.table_name, self.version, self.texts)
 
     def execute(self, run: Run) -> None:
-        place = _place(run, self.table_name, self.version)
-        changes = Replacements(run.files.replaced)
-        changes.stage(run.layout.root, {place.builder(name): text for name, text in self.texts.items()})
-        changes.place(run.layout.root)
+        self._replacements(run).place()
 
     def publish(self, run: Run, db: Database) -> None:
         # The instance may have been executed meanwhile: then the files went to a folder that nobody reads.
         publication.get_temporary(db, self.table_name, self.version)
 
     def undo(self, run: Run) -> None:
-        Replacements(run.files.replaced).undo(run.layout.root)
+        self._replacements(run).undo()
+
+    def _replacements(self, run: Run) -> Replacements:
+        return _replacements(run, self.table_name, self.version, self.texts)
 
 
 @dataclass(frozen=True)
@@ -108,16 +107,16 @@ class DeleteBuilderFile(Operation):
         return _declaration(self.table_name, self.version, (self.builder_name,))
 
     def execute(self, run: Run) -> None:
-        place = _place(run, self.table_name, self.version)
-        changes = Replacements(run.files.replaced)
-        changes.stage(run.layout.root, {place.builder(self.builder_name): None})
-        changes.place(run.layout.root)
+        self._replacements(run).place()
 
     def publish(self, run: Run, db: Database) -> None:
         publication.get_temporary(db, self.table_name, self.version)
 
     def undo(self, run: Run) -> None:
-        Replacements(run.files.replaced).undo(run.layout.root)
+        self._replacements(run).undo()
+
+    def _replacements(self, run: Run) -> Replacements:
+        return _replacements(run, self.table_name, self.version, {self.builder_name: None})
 
 
 def _declaration(table_name: str, version: str, names: Mapping[str, str] | tuple[str, ...]) -> Declaration:
@@ -125,7 +124,11 @@ def _declaration(table_name: str, version: str, names: Mapping[str, str] | tuple
     return Declaration(tuple(LockRequest.exclusive(resource) for resource in resources))
 
 
-def _place(run: Run, table_name: str, version: str) -> InstanceLayout:
+def _replacements(run: Run, table_name: str, version: str, texts: Mapping[str, str | None]) -> Replacements:
+    """Return the changes of builder files in a temporary instance; none if the instance is gone."""
     with run.journal.catalog.snapshot() as db:
-        record = instances.get(db, table_name, temporary_id(version))
-    return places.instance_layout(run.layout, record)
+        record = instances.find(db, table_name, temporary_id(version))
+    if record is None:
+        return Replacements(run.files.replaced, {})
+    place = places.instance_layout(run.layout, record)
+    return Replacements(run.files.replaced, {place.builder(name): text for name, text in texts.items()})

@@ -47,15 +47,16 @@ class CreateCodeModule(Operation):
         return Declaration(tuple(LockRequest.exclusive(Resource.code(name)) for name in self.texts))
 
     def execute(self, run: Run) -> None:
-        changes = Replacements(run.files.replaced)
-        changes.stage(run.layout.root, {run.layout.module(name): text for name, text in self.texts.items()})
-        changes.place(run.layout.root)
+        self._replacements(run).place()
 
     def publish(self, run: Run, db: Database) -> None:
         """Nothing but the files changes; the transaction ends the process."""
 
     def undo(self, run: Run) -> None:
-        Replacements(run.files.replaced).undo(run.layout.root)
+        self._replacements(run).undo()
+
+    def _replacements(self, run: Run) -> Replacements:
+        return Replacements(run.files.replaced, {run.layout.module(name): text for name, text in self.texts.items()})
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,16 @@ class DeleteCodeModule(Operation):
         return Declaration((LockRequest.exclusive(Resource.code(self.module_name)),))
 
     def execute(self, run: Run) -> None:
-        changes = Replacements(run.files.replaced)
-        changes.stage(run.layout.root, {run.layout.module(self.module_name): None})
-        changes.place(run.layout.root)
+        self._replacements(run).place()
 
     def publish(self, run: Run, db: Database) -> None:
         """Nothing but the file changes; the transaction ends the process."""
 
     def undo(self, run: Run) -> None:
-        Replacements(run.files.replaced).undo(run.layout.root)
+        self._replacements(run).undo()
+
+    def _replacements(self, run: Run) -> Replacements:
+        return Replacements(run.files.replaced, {run.layout.module(self.module_name): None})
 
 
 def _check_syntax(text: str, location: Location) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
+
 from tablevault_like.builders.checkpoint import Checkpoint
-from tablevault_like.builders.frames import FrameCache, PinnedTable
+from tablevault_like.builders.frames import FrameCache, PinnedTable, keep_old
 from tablevault_like.builders.inputs import Pin, PinKey
 from tablevault_like.builders.partial import partial_frame
 from tablevault_like.builders.plan import PlannedBuilder
@@ -87,15 +89,20 @@ class Execution:
     def build(self) -> None:
         """Run every builder that isn't finished, each as a step, in the order of the plan."""
         finished = self.run.finished_steps()
-        self._begin_with_origin()
+        origin = self._origin()
+        if origin is not None:
+            # The IndexBuilder sees the rows of the origin.
+            self.building.frames.replace(origin)
         for planned in self.checkpoint.plan.builders:
             text, path = self.checkpoint.text(planned), self.checkpoint.files.builder(planned.name)
             spec = planned.specify(text, self.building.frames, path=path)
             if planned.name in finished:
                 BuilderRun(self.building, spec, _not_called).load()
-                continue
-            with self.run.step(planned.name) as report:
-                self._run_builder(planned, spec, report)
+            else:
+                with self.run.step(planned.name) as report:
+                    self._run_builder(planned, spec, report)
+            if spec.keep_old and origin is not None:
+                self._keep_old(spec, origin)
 
     def stage(self) -> Publication:
         """Put the whole instance together in staging, and place it."""
@@ -115,22 +122,31 @@ class Execution:
                 success=True,
             )
 
-    def _begin_with_origin(self) -> None:
-        """Let the IndexBuilder see the rows of the origin, if there is one."""
+    def _origin(self) -> pa.Table | None:
+        """Return the frame of the instance that this one was made from, if there is one."""
         origin = self.checkpoint.plan.origin
         if origin is None:
-            return
+            return None
         with self.run.journal.catalog.snapshot() as db:
-            table = _pinned_table(self.run.layout, db, origin)
-        frame = tables.read_table(table.path)
-        self.building.frames.begin(frame, {column.name: column.dtype for column in table.columns})
+            pinned = _pinned_table(self.run.layout, db, origin)
+        dtypes = {column.name: ARTIFACT_DTYPE for column in pinned.columns if column.dtype == ARTIFACT_DTYPE}
+        return tables.table_from_frame(tables.read_table(pinned.path), dtypes)
+
+    def _keep_old(self, spec: BuilderSpec, origin: pa.Table) -> None:
+        """Add the rows of the origin that the IndexBuilder didn't make again."""
+        frames = self.building.frames
+        old = tables.frame_from_table(origin)
+        kept = keep_old(frames.built(), old, spec.primary_key)
+        dtypes = {name: dtype for name, dtype in spec.dtypes.items() if dtype == ARTIFACT_DTYPE}
+        frames.replace(tables.table_from_frame(kept, dtypes))
 
     def _run_builder(self, planned: PlannedBuilder, spec: BuilderSpec, report: StepReport) -> None:
         current = context.current(self.run.layout.root)
         if current is not None:
             current.builder = planned.name
         function = self._function(spec)
-        validate_arguments(function, spec.arguments.names)
+        if spec.arguments.names is not None:
+            validate_arguments(function, spec.arguments.names, location=spec.location("arguments"))
         code = self.building.store.code_number(planned.fingerprint)
         is_first = True
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.catalog.instances import NewInstance
 from tablevault_like.errors import TVArgumentError, TVProcessError
+from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import (
     ARTIFACT_DTYPE,
     BASE_VERSION,
@@ -183,8 +184,6 @@ class WriteInstance(Operation):
     """Materialize a frame that was made elsewhere, in the place of a temporary instance that is edited externally."""
 
     name = "write_instance"
-    keeps_inputs = True
-
     table_df: pd.DataFrame | None = field(metadata=INPUT, default=None, compare=False)
     table_name: str = ""
     version: str = BASE_VERSION
@@ -209,13 +208,13 @@ class WriteInstance(Operation):
             needed.append(LockRequest.shared(Resource.instance(table, instance_id)))
         return Declaration(tuple(needed))
 
-    def keep(self, run: Run) -> None:
+    def prepare(self, folder: ProcessLayout) -> None:
         from tablevault_like.storage import tables as parquet
 
-        assert self.table_df is not None  # declare has refused that
-        files.make_directory(run.files.pinned)
-        parquet.write_table(run.files.pinned_frame, self.table_df, self.dtypes)
-        files.sync_directory(run.files.pinned)
+        if self.table_df is not None:
+            files.make_directory(folder.pinned)
+            parquet.write_table(folder.pinned_frame, self.table_df, self.dtypes)
+            files.sync_directory(folder.pinned)
 
     def execute(self, run: Run) -> Publication:
         from tablevault_like.storage import tables as parquet

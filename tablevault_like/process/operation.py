@@ -7,6 +7,7 @@ The runner calls, in this order::
 
     check        refuse arguments that are wrong in themselves
     declare      read what is asked for, refuse what is wrong, name the locks       may be called again
+    prepare      keep inputs that depend on no lock, before anything is recorded
     keep         keep the inputs in the process's folder                            CREATED -> RUNNING
     execute      make everything new in staging, then place it                      may be called again
     publish      make it visible, in the transaction that ends the process          RUNNING -> COMPLETED
@@ -81,6 +82,9 @@ class Operation(ABC):
     @abstractmethod
     def declare(self, view: View) -> Declaration:
         """Return the locks that are needed. Raises TableVaultError for what can't be done. Changes nothing."""
+
+    def prepare(self, folder: ProcessLayout) -> None:
+        """Keep inputs that depend on nothing in the vault, in the process's folder, before the process is recorded."""
 
     def keep(self, run: Run) -> None:
         """Keep the inputs in the process's folder, so that a resume finds them whatever has changed since."""

@@ -98,6 +98,7 @@ class Start:
 
         ``None``: it completed in that transaction.
         """
+        self.operation.prepare(self._journal.layout.process(self._process_id))
         deadline = time.monotonic() + self._request.lock_timeout
         pause = _POLL_SECONDS[0]
         while True:

@@ -1,16 +1,14 @@
 """Replace and delete files of a fixed name, so that it can be undone.
 
-The old file is linked into staging before it is replaced. Undoing puts it back only if what stands in its place is
-what this process put there: an edit that was made meanwhile is never lost.
+The old file is linked into staging before it is replaced. Undoing puts it back only if what stands in its place is what
+this process put there: an edit that was made meanwhile is never lost.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,98 +17,75 @@ from tablevault_like.storage import files
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
-    target: Path
-    sha256: str | None
-    """Of the new file; ``None`` where the file is deleted."""
-    new: Path
-    old: Path
-
-
-@dataclass(frozen=True, slots=True)
 class Replacements:
-    """The changes of one process to files of a fixed name, kept in a folder of its staging."""
+    """The changes of one process to files of a fixed name.
+
+    ``folder`` is where it keeps what was there before; ``texts`` are the new files by their paths, and ``None`` stands for
+    one that is to be deleted. Both methods may be called again wherever they were interrupted.
+    """
 
     folder: Path
+    texts: Mapping[Path, str | None]
 
-    def stage(self, root: Path, changes: Mapping[Path, str | None]) -> None:
-        """Write the new files into staging.
-
-        ``None`` stands for a file that is to be deleted; ``root`` is the vault's.
-        """
-        if self._list.exists():
-            return
-        files.remove(self.folder)
+    def place(self) -> None:
+        """Put the new files in place of the old ones, durably. Raises TVFileError if a folder is gone."""
         files.make_directory(self.folder)
-        listed = []
-        for number, (target, text) in enumerate(changes.items()):
-            digest = None
-            if text is not None:
-                raw = text.encode()
-                digest = hashlib.sha256(raw).hexdigest()
-                files.write_file(self.folder / f"{number}.new", raw)
-            listed.append({"target": target.relative_to(root).as_posix(), "sha256": digest})
-        files.write_file(self._list, json.dumps(listed))
-        files.sync_directory(self.folder)
-
-    def place(self, root: Path) -> None:
-        """Put the new files in place of the old ones. May be called again after it was interrupted."""
-        for change in self._changes(root):
-            if _digest(change.target) == change.sha256:
-                continue
-            self._link_old(change)
+        for number, (target, text) in enumerate(self.texts.items()):
             try:
-                if change.sha256 is None:
-                    change.target.unlink(missing_ok=True)
-                    files.sync_directory(change.target.parent)
+                self._keep_old(number, target)
+                if _digest(target) == _digest_of(text):
+                    continue
+                if text is None:
+                    target.unlink(missing_ok=True)
+                    files.sync_directory(target.parent)
                 else:
-                    files.replace(self._copy(change.new), change.target)
+                    self._put(target, text, self.folder / f"{number}.new")
             except FileNotFoundError as error:
                 raise TVFileError(
-                    f"The folder {change.target.parent} is gone, so nothing was written. Look whether its instance was "
-                    "executed or deleted meanwhile.",
-                    path=change.target,
+                    f"The folder {target.parent} is gone, so nothing was written. Look whether its instance was executed "
+                    "or deleted meanwhile.",
+                    path=target,
                 ) from error
 
-    def undo(self, root: Path) -> None:
-        """Put back what was replaced, unless something else has been put there since. May be called again."""
-        if not self._list.exists():
-            return
-        for change in self._changes(root):
-            if not change.target.parent.is_dir() or _digest(change.target) != change.sha256:
+    def undo(self) -> None:
+        """Put back what was replaced, unless something else has been put there since."""
+        for number, (target, text) in enumerate(self.texts.items()):
+            if not target.parent.is_dir() or _digest(target) != _digest_of(text):
                 continue
-            if change.old.exists():
-                files.replace(self._copy(change.old), change.target)
-            elif change.sha256 is not None:
-                change.target.unlink(missing_ok=True)
-                files.sync_directory(change.target.parent)
+            old = self._old(number)
+            if old.exists():
+                # The link in staging stays until the process has ended, in case this is interrupted.
+                copy = old.with_suffix(".back")
+                files.remove(copy)
+                os.link(old, copy)
+                files.replace(copy, target)
+            elif self._nothing(number).exists():
+                target.unlink(missing_ok=True)
+                files.sync_directory(target.parent)
 
-    @property
-    def _list(self) -> Path:
-        return self.folder / "changes.json"
+    def _old(self, number: int) -> Path:
+        return self.folder / f"{number}.old"
 
-    def _changes(self, root: Path) -> list[_Change]:
-        return [
-            _Change(
-                target=root / listed["target"],
-                sha256=listed["sha256"],
-                new=self.folder / f"{number}.new",
-                old=self.folder / f"{number}.old",
-            )
-            for number, listed in enumerate(json.loads(self._list.read_text()))
-        ]
+    def _nothing(self, number: int) -> Path:
+        """The mark that says that there was no such file before."""
+        return self.folder / f"{number}.nothing"
 
-    def _link_old(self, change: _Change) -> None:
-        with suppress(FileNotFoundError, FileExistsError):
-            os.link(change.target, change.old, follow_symlinks=False)
-            files.sync_directory(self.folder)
+    def _keep_old(self, number: int, target: Path) -> None:
+        """Link what is there into staging, or mark that nothing is. What is known from an earlier try stays."""
+        if self._old(number).exists() or self._nothing(number).exists():
+            return
+        try:
+            os.link(target, self._old(number), follow_symlinks=False)
+        except FileNotFoundError:
+            if not target.parent.is_dir():
+                raise
+            self._nothing(number).touch()
+        files.sync_directory(self.folder)
 
-    def _copy(self, source: Path) -> Path:
-        """Return a second copy in staging: what is renamed into place must leave the original behind."""
-        copy = source.with_suffix(source.suffix + ".place")
-        files.remove(copy)
-        files.copy_file(source, copy)
-        return copy
+    def _put(self, target: Path, text: str, draft: Path) -> None:
+        files.remove(draft)
+        files.write_file(draft, text)
+        files.replace(draft, target)
 
 
 def _digest(path: Path) -> str | None:
@@ -118,3 +93,7 @@ def _digest(path: Path) -> str | None:
         return files.sha256(path)
     except FileNotFoundError:
         return None
+
+
+def _digest_of(text: str | None) -> str | None:
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()

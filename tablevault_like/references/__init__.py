@@ -1,0 +1,1 @@
+"""References such as ``<<stories.text[index]>>``: reading them, and finding what they name."""

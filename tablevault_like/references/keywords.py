@@ -1,0 +1,39 @@
+"""The words in arguments that stand for something of the running process."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Keyword(StrEnum):
+    """What an argument may ask for. ``ROW_KEY`` differs from row to row; ``RESUME_FROM`` is a number."""
+
+    ARTIFACT_FOLDER = "~ARTIFACT_FOLDER~"
+    PROCESS_ID = "~PROCESS_ID~"
+    ROW_KEY = "~ROW_KEY~"
+    RESUME_FROM = "~RESUME_FROM~"
+
+
+_KEYWORD = re.compile("(" + "|".join(map(re.escape, Keyword)) + ")")
+
+
+def split(text: str) -> tuple[str | Keyword, ...]:
+    """Split text into keywords and what is between them.
+
+    >>> split("~ARTIFACT_FOLDER~/a.txt")
+    (<Keyword.ARTIFACT_FOLDER: '~ARTIFACT_FOLDER~'>, '/a.txt')
+    """
+    if "~" not in text:
+        return (text,) if text else ()
+    pieces = _KEYWORD.split(text)
+    return tuple(Keyword(piece) if number % 2 else piece for number, piece in enumerate(pieces) if piece)
+
+
+def occurring(text: str) -> frozenset[Keyword]:
+    """Return the keywords in a text.
+
+    >>> occurring("~ROW_KEY~ of ~PROCESS_ID~") == {Keyword.ROW_KEY, Keyword.PROCESS_ID}
+    True
+    """
+    return frozenset(piece for piece in split(text) if isinstance(piece, Keyword))

@@ -1,0 +1,171 @@
+"""Artifacts: the files that cells of dtype ``artifact_string`` name, relative to an artifact folder.
+
+1. A cell leads to a regular file inside the folder, or it is refused: no absolute path, no ``..``, no link in any part.
+2. In a finished instance cells and files match: every cell has its file, every file (hidden ones aside) a cell.
+3. An artifact is on the disk before the row that names it is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault_like.errors import TVArtifactError
+from tablevault_like.model import ARTIFACT_DTYPE, Column
+from tablevault_like.storage import files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 5
+
+# What no artifact name has: an empty part, ".", "..", a leading or trailing slash, a NUL.
+_UNSAFE = re.compile(r"(^|/)\.{0,2}(/|\Z)|\x00")
+
+
+def columns(columns: Iterable[Column]) -> list[str]:
+    """Return the names of the columns whose cells name artifacts."""
+    return [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
+
+
+def resolve(folder: Path, name: str) -> Path:
+    """Return the path of the artifact ``name`` in ``folder``.
+
+    Raises TVArtifactError unless it is a regular file below ``folder`` that is reached without following a link.
+    """
+    path = folder / _checked(name)
+    parts = name.split("/")
+    for length in range(1, len(parts)):
+        _check_kind(folder.joinpath(*parts[:length]), name, is_folder=True)
+    _check_kind(path, name, is_folder=False)
+    return path
+
+
+def check_artifacts(frame: pd.DataFrame, artifact_columns: Sequence[str], folder: Path) -> None:
+    """Raise TVArtifactError unless the cells of ``artifact_columns`` and the files in ``folder`` match.
+
+    A missing cell names nothing. Several cells may name the same file. Without any, the folder needn't exist.
+    """
+    found = dict(_walk(folder, ""))
+    named: set[str] = set()
+    problems: list[str] = []
+    for column in artifact_columns:
+        for row, name in _names(frame[column]):
+            if not found.get(name):
+                try:
+                    resolve(folder, name)
+                except TVArtifactError as error:
+                    problems.append(f"row {row} of column {column!r}: {error}")
+            named.add(name)
+    if problems:
+        raise TVArtifactError(_listed(f"{_counted(len(problems), 'artifact cell')} without a usable file", problems))
+    extra = [name for name in found if name not in named and not _is_hidden(name)]
+    if extra:
+        raise TVArtifactError(
+            _listed(f"{_counted(len(extra), 'file')} in {folder} that no artifact cell names", map(repr, sorted(extra)))
+            + " Name them in a column of dtype artifact_string, remove them, or let their names begin with a dot."
+        )
+
+
+def sync_artifacts(folder: Path, names: Iterable[str]) -> None:
+    """Put the named files, and the folders that lead to them, on the disk.
+
+    Raises TVArtifactError for a name that ``resolve`` refuses; nothing may be recorded of its row then.
+    """
+    folders: set[Path] = set()
+    for name in dict.fromkeys(names):
+        path = resolve(folder, name)
+        files.sync_file(path)
+        while path != folder:
+            path = path.parent
+            folders.add(path)
+    for path in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+        files.sync_directory(path)
+
+
+def absolute_paths(frame: pd.DataFrame, columns: Iterable[str], folder: Path) -> pd.DataFrame:
+    """Return the frame with the cells of ``columns`` as absolute paths. Missing cells stay missing.
+
+    Raises TVArtifactError for a name that would lead out of ``folder``. The files themselves are not looked at.
+    """
+    base = f"{os.path.abspath(folder)}/"  # noqa: PTH100 - a folder that is reached through a link keeps its name
+    changed = {}
+    for column in columns:
+        for _, name in _names(frame[column]):
+            _checked(name)
+        changed[column] = base + frame[column].astype("string")
+    return frame.assign(**changed) if changed else frame
+
+
+def _checked(name: str) -> str:
+    if _UNSAFE.search(name):
+        raise TVArtifactError(
+            f"The artifact name {_shown(name)} is not allowed: it must be the path of a file relative to "
+            "~ARTIFACT_FOLDER~, with '/' between its parts and without '.' and '..'."
+        )
+    return name
+
+
+def _check_kind(path: Path, name: str, *, is_folder: bool) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise TVArtifactError(
+            f"The artifact {_shown(name)} doesn't exist. Write it into ~ARTIFACT_FOLDER~ before its name is returned."
+        ) from None
+    except (OSError, ValueError) as error:  # a name that is too long, or that the file system can't hold
+        raise TVArtifactError(f"The artifact {_shown(name)} can't be found: {error}.") from error
+    if stat.S_ISLNK(mode):
+        raise TVArtifactError(f"The artifact {_shown(name)} is a link, or behind one. Copy the file itself there.")
+    if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
+        raise TVArtifactError(f"The artifact {_shown(name)} is not a regular file. Return the name of a file.")
+
+
+def _names(cells: pd.Series[str]) -> Iterator[tuple[int, str]]:
+    """Yield position and content of every cell that isn't missing."""
+    present = cells.notna().to_numpy()
+    for row, (name, is_present) in enumerate(zip(cells.tolist(), present.tolist(), strict=True)):
+        if is_present:
+            if not isinstance(name, str):
+                raise TVArtifactError(
+                    f"Row {row} of column {cells.name!r} holds a {type(name).__name__}. An artifact_string cell is the "
+                    "name of a file in ~ARTIFACT_FOLDER~, or missing."
+                )
+            yield row, name
+
+
+def _walk(folder: Path | str, prefix: str) -> Iterator[tuple[str, bool]]:
+    """Yield the relative name of everything below ``folder`` but folders, and whether it is a regular file."""
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except FileNotFoundError:
+        return
+    for entry in found:
+        name = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, f"{name}/")
+        else:
+            yield name, entry.is_file(follow_symlinks=False)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _listed(what: str, items: Iterable[str]) -> str:
+    listed = list(items)
+    more = f"; and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return f"There {'is' if len(listed) == 1 else 'are'} {what}: {'; '.join(listed[:_SHOWN])}{more}."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _shown(name: str) -> str:
+    return ascii(name if len(name) <= 100 else f"{name[:97]}...")

@@ -1,0 +1,434 @@
+"""Record what was computed for each row, in an SQLite file of its own for each process.
+
+1. When ``record`` returns, its rows survive SIGKILL and power loss: ``journal_mode=DELETE, synchronous=EXTRA``.
+2. Recorded once: a row that is done is never changed by ``record``. One that failed is, and its attempts add up.
+3. Fenced: every write checks, in its own transaction, that no later claim has put its epoch into the file.
+4. A busy file (somebody reads it with another tool) is waited out and logged; it is never an error.
+5. A store belongs to the thread that opened it. A transaction is never open while that thread runs anything else, so
+   a fork that user code makes in another thread has nothing to roll back.
+
+Anyone may open the file with any SQLite tool; the view ``results`` shows it with readable names.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tablevault_like.errors import FencedError, TVFileError
+from tablevault_like.model import RowStatus
+from tablevault_like.storage import files
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE builders (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE codes (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE);
+CREATE TABLE rows (
+    builder INTEGER NOT NULL, row INTEGER NOT NULL, status INTEGER NOT NULL, value TEXT, attempts INTEGER NOT NULL,
+    seconds REAL NOT NULL, input_hash BLOB, code INTEGER NOT NULL, error TEXT, PRIMARY KEY (builder, row)
+) WITHOUT ROWID;
+CREATE VIEW results AS
+    SELECT builders.name AS builder, row,
+        CASE status WHEN 1 THEN 'done' WHEN 2 THEN 'failed' ELSE 'skipped' END AS status,
+        value, attempts, seconds, error, codes.fingerprint AS code
+    FROM rows JOIN builders ON builders.id = rows.builder LEFT JOIN codes ON codes.id = rows.code
+    ORDER BY rows.builder, row;
+"""
+
+_RECORD = """
+INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, code, error)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (builder, row) DO UPDATE SET
+        status = excluded.status, value = excluded.value, attempts = attempts + excluded.attempts,
+        seconds = excluded.seconds, input_hash = excluded.input_hash, code = excluded.code, error = excluded.error
+    WHERE rows.status <> 1
+"""
+
+_WRITER_TIMEOUT = 0.25  # seconds in SQLite itself, which no signal interrupts; then it is tried again
+_READER_TIMEOUT = 10.0
+_LOG_EVERY = 5.0
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class RowRecord:
+    """What is recorded of one row of one builder.
+
+    ``cells`` is the text of a JSON array with one element for each changed column, ``error`` that of an ErrorRecord.
+    ``seconds`` is how long the last attempt took. ``code`` is a number from ``RowStore.code_number``; 0 is none.
+    """
+
+    index: int
+    status: RowStatus
+    cells: str | None = None
+    attempts: int = 1
+    seconds: float = 0.0
+    input_hash: bytes | None = None
+    code: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows of a builder are recorded as what."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+class RowReader:
+    """Read the rows of a process without ever writing, and without holding up its writer for long."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._builders: dict[str, int] = {}
+
+    def recorded(self, builder: str, status: RowStatus = RowStatus.DONE) -> NDArray[np.int64]:
+        """Return the positions of the rows with this status, sorted."""
+        import numpy as np
+
+        found = self._rows(builder, "SELECT row FROM rows WHERE builder = ? AND status = ? ORDER BY row", int(status))
+        return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
+
+    def counts(self, builder: str) -> Counts:
+        """Return how many rows are done, failed and skipped."""
+        found = dict(self._rows(builder, "SELECT status, count(*) FROM rows WHERE builder = ? GROUP BY status"))
+        return Counts(*(found.get(int(status), 0) for status in (RowStatus.DONE, RowStatus.FAILED, RowStatus.SKIPPED)))
+
+    def is_empty(self) -> bool:
+        """Tell whether no row of any builder is recorded."""
+        return not self._fetch("SELECT 1 FROM rows LIMIT 1")
+
+    def cells(self, builder: str, *, batch_size: int = 10_000) -> Iterator[list[tuple[int, str]]]:
+        """Yield the position and the cells of every row that is done, by position, in batches.
+
+        The file is read for each batch anew, so that nobody waits while the batch is used.
+        """
+        last, batch = -1, [(0, "")]
+        while batch:
+            batch = self._rows(
+                builder,
+                "SELECT row, value FROM rows WHERE builder = ? AND status = 1 AND row > ? ORDER BY row LIMIT ?",
+                last,
+                batch_size,
+            )
+            if batch:
+                yield batch
+                last = batch[-1][0]
+
+    def failures(self, builder: str) -> list[RowRecord]:
+        """Return the rows that failed, by position."""
+        found = self._rows(
+            builder,
+            "SELECT row, status, value, attempts, seconds, input_hash, code, error FROM rows "
+            "WHERE builder = ? AND status = 2 ORDER BY row",
+        )
+        return [RowRecord(index, RowStatus(status), *rest) for index, status, *rest in found]
+
+    def codes(self) -> dict[int, str]:
+        """Return the fingerprint of the code that each code number stands for."""
+        return dict(self._fetch("SELECT id, fingerprint FROM codes"))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _rows(self, builder: str, sql: str, *parameters: object) -> list[Any]:
+        number = self._builder(builder)
+        return [] if number is None else self._fetch(sql, number, *parameters)
+
+    def _builder(self, name: str) -> int | None:
+        if name not in self._builders:
+            found = self._fetch("SELECT id FROM builders WHERE name = ?", name)
+            if not found:
+                return None
+            self._builders[name] = found[0][0]
+        return self._builders[name]
+
+    def _fetch(self, sql: str, *parameters: object) -> list[Any]:
+        return self._patiently(lambda: self._connection.execute(sql, parameters).fetchall())
+
+    def _patiently(self, step: Callable[[], _T]) -> _T:
+        with _told(self.path):
+            return step()
+
+
+class RowStore(RowReader):
+    """The row results of one process, for the worker that has claimed it.
+
+    ``while_busy``, if set, is called with the seconds waited so far, several times a second, while somebody else keeps
+    the file busy. It may raise, to give up; nothing has been recorded then.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        super().__init__(path, connection)
+        self.while_busy: Callable[[float], None] | None = None
+        self._epoch: int | None = None
+
+    @classmethod
+    def create(cls, path: Path, *, epoch: int) -> Self:
+        """Make a new store that is claimed with ``epoch``. Raises FileExistsError if there is a file."""
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666))
+        store = cls.open(path)
+        try:
+            store.claim(epoch)
+            files.sync_directory(path.parent)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a store. It can be read at once, and written once it is claimed.
+
+        Raises TVFileError if it is missing, damaged, or of a newer version.
+        """
+        store = cls(path, _connect(path, mode="rw", timeout=_WRITER_TIMEOUT))
+        try:
+            store._prepare()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @staticmethod
+    def read(path: Path) -> RowReader:
+        """Open a store for reading only, whoever writes it. Raises TVFileError if it is missing or damaged."""
+        reader = RowReader(path, _connect(path, mode="ro", timeout=_READER_TIMEOUT))
+        try:
+            with _told(path):
+                _check_version(path, reader._connection)
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    def claim(self, epoch: int) -> None:
+        """Write ``epoch`` into the file: from now on workers with a lower one are refused, and this one may write.
+
+        Raises FencedError if there was a later claim.
+        """
+        with self._transaction():
+            self._check_epoch(at_most=epoch)
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (epoch,))
+        self._epoch = epoch
+
+    def record(self, builder: str, rows: Sequence[RowRecord]) -> None:
+        """Record rows of a builder in one transaction. They are durable when it returns.
+
+        Raises FencedError, and records nothing, if the process was claimed by another worker.
+        """
+        done = RowStatus.DONE
+        with self._write():
+            number = self._number("builders", "name", builder)
+            self._connection.executemany(
+                _RECORD,
+                [
+                    (
+                        number,
+                        row.index,
+                        1 if row.status is done else int(row.status),  # sqlite3 is slow to adapt an enum
+                        row.cells,
+                        row.attempts,
+                        row.seconds,
+                        row.input_hash,
+                        row.code,
+                        row.error,
+                    )
+                    for row in rows
+                ],
+            )
+
+    def forget(self, builder: str, indexes: Iterable[int] | None = None) -> None:
+        """Delete what is recorded of some rows of a builder, or of all."""
+        with self._write():
+            number = self._number("builders", "name", builder)
+            if indexes is None:
+                self._connection.execute("DELETE FROM rows WHERE builder = ?", (number,))
+            else:
+                self._connection.executemany(
+                    "DELETE FROM rows WHERE builder = ? AND row = ?", [(number, int(index)) for index in indexes]
+                )
+
+    def code_number(self, fingerprint: str) -> int:
+        """Return the small number that stands for a fingerprint of code in the rows, from 1."""
+        with self._write():
+            return self._number("codes", "fingerprint", fingerprint)
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        self._patiently(lambda: connection.execute("PRAGMA synchronous = EXTRA"))
+        (journal_mode,) = self._patiently(lambda: connection.execute("PRAGMA journal_mode = DELETE").fetchone())
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        if (journal_mode, synchronous) != ("delete", 3):
+            raise TVFileError(
+                f"The row store {self.path} can't be opened durably (journal mode {journal_mode}, synchronous "
+                f"{synchronous}). Close whatever else has it open and try again.",
+                path=self.path,
+            )
+        # A worker that died while it made the file left it empty.
+        if not self._fetch("SELECT 1 FROM sqlite_schema LIMIT 1"):
+            with self._transaction():
+                if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
+                    for statement in _SCHEMA.split(";\n"):
+                        connection.execute(statement)
+                    connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+        self._patiently(lambda: _check_version(self.path, connection))
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        if self._epoch is None:
+            raise RuntimeError("a row store has to be claimed before it is written")
+        with self._transaction():
+            self._check_epoch(at_most=self._epoch)
+            yield
+
+    def _check_epoch(self, *, at_most: int) -> None:
+        found = self._connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        if found is not None and found[0] > at_most:
+            raise FencedError(
+                f"The rows in {self.path} belong to a later claim (epoch {found[0]}, this worker's is {at_most}). "
+                "Another worker took the process over; this one must stop."
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        connection = self._connection
+        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+        try:
+            with _told(self.path):
+                yield
+            self._patiently(lambda: connection.execute("COMMIT"))
+        except BaseException:
+            self._builders.clear()
+            # A commit that failed half-way may have ended the transaction by itself.
+            with suppress(sqlite3.OperationalError):
+                connection.execute("ROLLBACK")
+            raise
+
+    def _number(self, table: str, column: str, name: str) -> int:
+        """Return the id of ``name`` in one of the two tables of names; give it one, if it has none."""
+        if table == "builders" and name in self._builders:
+            return self._builders[name]
+        self._connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (name,))  # noqa: S608
+        (number,) = self._connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (name,)).fetchone()  # noqa: S608
+        if table == "builders":
+            self._builders[name] = number
+        return int(number)
+
+    def _patiently(self, step: Callable[[], _T]) -> _T:
+        with _told(self.path, but_busy=True):
+            try:
+                return step()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+            return self._wait_out(step)
+
+    def _wait_out(self, step: Callable[[], _T]) -> _T:
+        # Imported here: it is rarely needed, and takes long to import.
+        from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random
+
+        started = logged = time.monotonic()
+
+        def before_sleep(state: RetryCallState) -> None:
+            nonlocal logged
+            now = time.monotonic()
+            if now - logged >= _LOG_EVERY:
+                logged = now
+                _log.warning("%s is kept busy by another program, for %.0f s by now; waiting", self.path, now - started)
+            if self.while_busy is not None:
+                self.while_busy(now - started)
+
+        retrying = Retrying(
+            retry=retry_if_exception(_is_busy), wait=wait_random(0.001, 0.02), before_sleep=before_sleep, reraise=True
+        )
+        return retrying(step)
+
+
+def _connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
+    with _told(path):
+        if not path.is_file():
+            raise TVFileError(
+                f"The row store {path} is missing. What it had recorded is lost: stop the process and start it anew.",
+                path=path,
+            )
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        return connection
+
+
+def _check_version(path: Path, connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    if version > SCHEMA_VERSION:
+        raise TVFileError(
+            f"The row store {path} was written by a newer version of tablevault_like (its format is {version}, this "
+            f"version knows {SCHEMA_VERSION}). Upgrade tablevault_like.",
+            path=path,
+        )
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and _code(error) == sqlite3.SQLITE_BUSY
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary error code; 0 for an error of Python's module, such as a connection in a wrong thread."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+@contextmanager
+def _told(path: Path, *, but_busy: bool = False) -> Iterator[None]:
+    """Turn SQLite's errors about the file into TVFileError; that it is busy, only if nobody waits."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = _code(error)
+        if code == sqlite3.SQLITE_BUSY and not but_busy:
+            message = f"The row store {path} is busy: another program is writing it. Try again later."
+        elif code in _DISK_CODES:
+            message = f"The row store {path} can't be read or written ({error}). {_DISK_CODES[code]}"
+        elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+            message = (
+                f"The row store {path} is damaged ({error}). Restore it from a backup, or stop the process and start "
+                "it anew; what it had recorded is lost then."
+            )
+        else:
+            raise
+        raise TVFileError(message, path=path) from error
+
+
+_DISK_CODES = {
+    sqlite3.SQLITE_FULL: "The disk is full: free some space and resume the process.",
+    sqlite3.SQLITE_IOERR: "The disk reported an error: check it and resume the process.",
+    sqlite3.SQLITE_CANTOPEN: "Check that its folder exists and that you may write there.",
+    sqlite3.SQLITE_PERM: "Check that you may write it.",
+    sqlite3.SQLITE_READONLY: (
+        "Check that you may write it. If its worker died in the middle of a commit, resume or stop the process first."
+    ),
+}

@@ -1,0 +1,288 @@
+"""Tables: from row results or a frame to Parquet, and back to a frame. The only module that knows the file's format.
+
+1. A frame comes back with the columns, dtypes, values and order that it had. Its index is the position of its rows.
+2. A file is never changed in place: writing a table puts a new file in the place of the old one, and syncs it.
+3. Row results become a table batch by batch; the whole of it exists in Arrow, never as Python objects.
+4. Reading runs nothing: no pickle, no type that is defined by the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tablevault_like.errors import TableVaultError, TVArgumentError, TVFileError, TVTableError, nearest
+from tablevault_like.model import ARTIFACT_DTYPE, Column
+from tablevault_like.storage import arrow, files, values
+from tablevault_like.storage.columns import Form, Stored, arrow_type, from_stored, parse_dtype, to_stored, with_missing
+from tablevault_like.storage.dtypes import check_dtypes, coerce, coerce_column, fit, form_of
+
+__all__ = [
+    "coerce",
+    "frame_from_table",
+    "iterate_batches",
+    "read_columns",
+    "read_table",
+    "table_columns",
+    "table_from_cells",
+    "table_from_frame",
+    "write_arrow_table",
+    "write_table",
+]
+
+Cells = Iterable[Sequence[tuple[int, str]]]
+
+_ROW_GROUP_BYTES = 64 << 20
+_ROW_GROUP_ROWS = 1 << 17
+
+
+def table_from_cells(
+    cells: Callable[[], Cells],
+    columns: Sequence[str],
+    *,
+    dtypes: Mapping[str, str] | None = None,
+    rows: int | None = None,
+) -> pa.Table:
+    """Return the columns of a builder as an Arrow table, from batches such as ``RowStore.cells`` gives.
+
+    ``cells`` may be called twice. A column without a dtype gets pandas' nullable dtype for its values, or ``object``,
+    which keeps values exactly. With ``rows`` the table has that many rows, and those without a result are missing;
+    without, it has a row for each result. Raises TVTableError, with column and row, for a value that doesn't fit.
+    """
+    dtypes = dtypes or {}
+    check_dtypes(dtypes, columns)
+    made = [_Column(name, dtypes.get(name)) for name in columns]
+    positions: list[int] = []
+    for batch_rows, batch in _decoded(cells(), len(columns)):
+        positions += batch_rows
+        for column, cells_of_column in zip(made, batch, strict=True):
+            column.add(cells_of_column, batch_rows)
+    found = {
+        column.name: column.finish(partial(_decoded_column, cells, len(columns), place))
+        for place, column in enumerate(made)
+    }
+    if rows is not None and positions != list(range(rows)):
+        found = _spread(found, positions, rows)
+    return _table(found)
+
+
+def table_from_frame(frame: pd.DataFrame, dtypes: Mapping[str, str] | None = None) -> pa.Table:
+    """Return a frame as an Arrow table, its columns made to fit ``dtypes``.
+
+    Raises TVTableError for what can't be kept: labels that are no names, a named index, a dtype or a value. An index
+    without a name is dropped.
+    """
+    dtypes = dtypes or {}
+    if any(name is not None for name in frame.index.names):
+        names = ", ".join(repr(name) for name in frame.index.names)
+        raise TVTableError(f"The frame has an index named {names}. Call reset_index() to make it a column.")
+    frame = coerce(frame, dtypes)
+    if not len(frame.columns) and len(frame):
+        raise TVTableError(f"The frame has {len(frame)} rows and no columns. Give it at least one column.")
+    found = {}
+    for name in frame.columns:
+        try:
+            stored = to_stored(frame[name])
+        except TVTableError as error:
+            where = "" if error.row is None else f", row {error.row}"
+            raise TVTableError(f"Column {name!r}{where}: {error}", column=name, row=error.row) from None
+        if dtypes.get(name) == ARTIFACT_DTYPE:
+            stored = Stored(stored.values, form_of(ARTIFACT_DTYPE))
+        found[str(name)] = stored
+    return _table(found)
+
+
+def frame_from_table(table: pa.Table, *, start: int = 0) -> pd.DataFrame:
+    """Return an Arrow table that this module made as a frame. Its index counts from ``start``.
+
+    Raises ValueError or TypeError if this module can't have made it.
+    """
+    found = {
+        each.name: from_stored(Stored(table.column(place), Form.of(each))) for place, each in enumerate(table.schema)
+    }
+    return _frame(found, pd.RangeIndex(start, start + table.num_rows))
+
+
+def table_columns(table: pa.Table) -> tuple[Column, ...]:
+    """Return the columns of an Arrow table that this module made."""
+    return _columns(table.schema)
+
+
+def write_table(path: Path, frame: pd.DataFrame, dtypes: Mapping[str, str] | None = None) -> tuple[Column, ...]:
+    """Write a frame to a Parquet file, its columns made to fit ``dtypes``, and return the columns.
+
+    Raises what ``table_from_frame`` raises.
+    """
+    return write_arrow_table(path, table_from_frame(frame, dtypes))
+
+
+def write_arrow_table(path: Path, table: pa.Table) -> tuple[Column, ...]:
+    """Write an Arrow table that this module made to a Parquet file, sync it, and return its columns.
+
+    The file is a new one: a hard link to the one that it replaces keeps what it had. The caller syncs the folder.
+    """
+    row_bytes = table.nbytes // max(1, table.num_rows) + 1
+    group = max(1, min(_ROW_GROUP_ROWS, _ROW_GROUP_BYTES // row_bytes))
+    path.unlink(missing_ok=True)
+    try:
+        pq.write_table(_with_pandas_metadata(table), path, compression="zstd", row_group_size=group)
+        files.sync_file(path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        message = f"The table {path} can't be written ({error}). Check the disk and try again."
+        raise TVFileError(message, path=path) from error
+    return _columns(table.schema)
+
+
+def read_table(path: Path, *, columns: Sequence[str] | None = None, rows: int | None = None) -> pd.DataFrame:
+    """Return a table as a frame: some of its columns, in that order, and its first ``rows``; by default all.
+
+    Raises TVFileError if it is missing or damaged, TVArgumentError for a column that it doesn't have.
+    """
+    with _opened(path) as file:
+        names = _chosen(file, columns)
+        wanted = file.metadata.num_rows if rows is None else min(rows, file.metadata.num_rows)
+        if not names:
+            return _frame({}, pd.RangeIndex(wanted))
+        if wanted == file.metadata.num_rows:
+            return frame_from_table(file.read(columns=names).select(names))
+        found = file.schema_arrow.empty_table().select(names)
+        for batch in _batches(file, names, max(1, min(wanted, _ROW_GROUP_ROWS))):
+            found = pa.concat_tables([found, batch.slice(0, wanted - found.num_rows)])
+            if found.num_rows == wanted:
+                break
+        return frame_from_table(found)
+
+
+def read_columns(path: Path) -> tuple[tuple[Column, ...], int]:
+    """Return the columns of a table and how many rows it has, without reading them.
+
+    Raises TVFileError as ``read_table`` does.
+    """
+    with _opened(path) as file:
+        return _columns(file.schema_arrow), file.metadata.num_rows
+
+
+def iterate_batches(
+    path: Path, columns: Sequence[str] | None = None, *, batch_size: int = 10_000
+) -> Iterator[pd.DataFrame]:
+    """Yield a table in frames of at most ``batch_size`` rows, whose indexes go on. Raises as ``read_table`` does."""
+    with _opened(path) as file:
+        start = 0
+        for batch in _batches(file, _chosen(file, columns), batch_size):
+            yield frame_from_table(batch, start=start)
+            start += batch.num_rows
+
+
+@dataclass(slots=True)
+class _Column:
+    """A column that is made of row results, batch by batch."""
+
+    name: str
+    dtype: str | None
+    _fitted: list[Any] = field(default_factory=list)
+    _packed: list[arrow.Packed] = field(default_factory=list)
+
+    @property
+    def _is_inferred(self) -> bool:
+        return self.dtype in (None, "object", "category")
+
+    def add(self, cells: Sequence[object], rows: Sequence[int]) -> None:
+        if self.dtype is None or self._is_inferred:
+            self._packed.append(arrow.pack_block(cells, exact=self.dtype == "object"))
+        else:
+            self._fitted.append(fit(cells, self.dtype, column=self.name, rows=rows))
+
+    def finish(self, again: Callable[[], Iterable[Sequence[object]]]) -> Stored:
+        """Return the whole column. ``again`` gives its cells once more, for what only JSON can hold together."""
+        if self.dtype is not None and not self._is_inferred:
+            return Stored(pa.chunked_array(self._fitted, arrow_type(parse_dtype(self.dtype))), form_of(self.dtype))
+        packed = arrow.join(self._packed, exact=self.dtype == "object") or arrow.pack_json(again())
+        stored = Stored(packed.values, Form("object" if self.dtype == "object" else packed.dtype, packed.encoding))
+        if self.dtype != "category":
+            return stored
+        return to_stored(coerce_column(from_stored(stored).rename(self.name), self.dtype))
+
+
+def _decoded(cells: Cells, width: int) -> Iterator[tuple[list[int], list[tuple[object, ...]]]]:
+    """Yield the positions and the columns of each batch."""
+    for batch in cells:
+        rows = [row for row, _ in batch]
+        try:
+            columns = list(zip(*values.decode_rows([text for _, text in batch]), strict=True))
+        except (TypeError, ValueError):  # a row that is no array, or rows of different lengths
+            columns = []
+        if len(columns) != width:
+            raise TVFileError(
+                f"The results of rows {rows[0]} to {rows[-1]} don't have the {width} columns that they should have. "
+                "The file that they are in is damaged, or made by another builder."
+            )
+        yield rows, columns
+
+
+def _decoded_column(cells: Callable[[], Cells], width: int, place: int) -> Iterator[tuple[object, ...]]:
+    return (columns[place] for _, columns in _decoded(cells(), width))
+
+
+def _spread(found: Mapping[str, Stored], positions: Sequence[int], rows: int) -> dict[str, Stored]:
+    """Return the columns with ``rows`` rows: each result in its place, and missing values where there is none."""
+    places = np.full(rows, -1, np.int64)
+    places[np.array(positions, np.int64)] = np.arange(len(positions))
+    indices = pa.array(places, mask=places < 0)
+    return {name: with_missing(Stored(stored.values.take(indices), stored.form)) for name, stored in found.items()}
+
+
+def _frame(found: Mapping[str, pd.Series[Any]], index: pd.Index[Any]) -> pd.DataFrame:
+    for column in found.values():
+        column.index = index
+    return pd.DataFrame(found, index=index, columns=pd.Index(list(found), dtype="str"), copy=False)
+
+
+def _table(found: Mapping[str, Stored]) -> pa.Table:
+    fields = [pa.field(name, stored.values.type, metadata=stored.form.metadata()) for name, stored in found.items()]
+    return pa.table([stored.values for stored in found.values()], schema=pa.schema(fields))
+
+
+def _columns(schema: Any) -> tuple[Column, ...]:
+    return tuple(Column(each.name, Form.of(each).dtype) for each in schema)
+
+
+def _with_pandas_metadata(table: pa.Table) -> pa.Table:
+    """Let other programs that read the file with pandas find the same dtypes. This one doesn't need that."""
+    empty = frame_from_table(table.slice(0, 0))
+    return table.replace_schema_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except TableVaultError:
+        raise
+    except FileNotFoundError as error:
+        raise TVFileError(f"The table {path} is missing. Restore it from a backup.", path=path) from error
+    except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
+        raise TVFileError(f"The table {path} can't be read ({error}). Restore it from a backup.", path=path) from error
+
+
+def _chosen(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
+    known = file.schema_arrow.names
+    for name in columns or ():
+        if name not in known:
+            raise TVArgumentError(f"The table has no column {name!r}.{nearest(name, known)}")
+    return list(known if columns is None else columns)
+
+
+def _batches(file: pq.ParquetFile, names: list[str], size: int) -> Iterator[pa.Table]:
+    for batch in file.iter_batches(batch_size=size, columns=names):
+        yield pa.Table.from_batches([batch]).select(names)
