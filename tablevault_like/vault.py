@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tablevault_like.background import start as start_in_background
 from tablevault_like.catalog import Catalog, vaults
 from tablevault_like.errors import TVArgumentError
 from tablevault_like.layout import FORMAT_VERSION, Layout
@@ -187,7 +188,9 @@ class TableVault:
         Every row is recorded when it is done. With a ``process_id``, what user code raises (or Ctrl-C, or SIGTERM)
         pauses the process, and the same call goes on with what is missing. ``on_change`` says what a resume does if
         builders or code have changed since: ``error``, ``continue`` (finished rows stay), ``recompute`` (the changed
-        builders' rows), or ``keep`` (finish with the code as it was).
+        builders' rows), or ``keep`` (finish with the code as it was). ``background`` runs it in a worker that
+        outlives the caller, and returns as soon as it is under way; what it prints goes to ``output.log`` in the
+        process's folder.
 
         Raises TVBuilderError and TableReferenceError for builder files, TVLockError if locks can't be had, and
         whatever the builders' functions raise.
@@ -195,6 +198,8 @@ class TableVault:
         operation = ExecuteInstance(
             table_name, version or BASE_VERSION, force_execute, background=background, on_change=_on_change(on_change)
         )
+        if background:
+            return start_in_background(self._runner, operation, process_id or None)
         return self._runner.submit(operation, process_id or None)
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str | None = None) -> str:

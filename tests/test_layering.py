@@ -38,7 +38,7 @@ LAYERS = {
         "endings driving stopping start runner",
     ],
     "4 operations": ["operations: sources publication execution *"],
-    "5 around": ["reading", "tree", "monitor: *", "archive", "check"],
+    "5 around": ["reading", "tree", "background", "monitor: *", "archive", "check"],
     "6 face": ["vault __init__"],
     "7a shell": ["cli: *"],
     "7b shell": ["__main__"],

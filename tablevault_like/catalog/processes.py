@@ -130,8 +130,10 @@ def add(
 
 def withdraw(db: Database, process_id: str) -> None:
     """Take back a process that was recorded and has done nothing yet, with its locks."""
-    for table in ("locks", "steps", "events", "processes"):
-        db.execute(f"DELETE FROM {table} WHERE process_id = ?", (process_id,))
+    db.execute("DELETE FROM locks WHERE process_id = ?", (process_id,))
+    db.execute("DELETE FROM steps WHERE process_id = ?", (process_id,))
+    db.execute("DELETE FROM events WHERE process_id = ?", (process_id,))
+    db.execute("DELETE FROM processes WHERE process_id = ?", (process_id,))
 
 
 def archive(db: Database, process_id: str) -> str:

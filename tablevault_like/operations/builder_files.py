@@ -39,7 +39,6 @@ class CreateBuilderFile(Operation):
         cls, table_name: str, builder_name: str | None, version: str, *, copy_dir: str | None, text: str | None
     ) -> CreateBuilderFile:
         """Make the operation from a text, a file, a folder of files, or nothing (a template)."""
-
         from tablevault_like.builders.template import template
 
         def text_for(name: str) -> str:

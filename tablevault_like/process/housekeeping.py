@@ -7,17 +7,20 @@ from tablevault_like.storage import files
 
 
 def sweep(layout: Layout, process_id: str) -> None:
-    """Remove what is in the folder of an ended process, but for its worker lock, which is held."""
+    """Remove what is in the folder of an ended process, but for its worker lock, which is held, and its output."""
     folder = layout.process(process_id)
     if folder.folder.exists():
         for path in folder.folder.iterdir():
-            if path != folder.worker_lock:
+            if path not in (folder.worker_lock, folder.output_log):
                 files.remove(path)
 
 
 def dismiss(layout: Layout, process_id: str) -> None:
-    """Remove the whole folder of a process that nobody will ever claim again. Its worker lock is held by the caller.
+    """Remove the folder of a process that nobody will ever claim again. Its worker lock is held by the caller.
 
-    Whoever waits for the lock finds that the file has no name any more, and looks for the process anew.
+    Whoever waits for the lock finds that the file has no name any more, and looks for the process anew. What a worker
+    in the background has put out stays.
     """
-    files.remove(layout.process(process_id).folder)
+    folder = layout.process(process_id)
+    if not folder.output_log.exists():
+        files.remove(folder.folder)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ from tablevault_like.layout import Layout
 from tablevault_like.locks import Worker
 from tablevault_like.model import ErrorRecord, LockRequest, State, StopIntent
 from tablevault_like.process.state import check_transition
+
+log = logging.getLogger("tablevault_like")
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Journal:
         if after.has_ended:
             locks.release(db, process_id)
         processes.add_event(db, process_id, "state", after, now=self.now())
+        log.info("process %s: %s", process_id, after.lower())
 
     def claim(self, db: Database, process_id: str) -> int:
         """Raise the epoch of a process for this worker, which holds its worker lock, and return it."""

@@ -55,18 +55,19 @@ class Runner:
     parent_id: str | None = None
     lock_timeout: float = 5.0
 
-    def submit(self, operation: Operation, process_id: str | None = None) -> str:
+    def submit(self, operation: Operation, process_id: str | None = None, *, is_named: bool | None = None) -> str:
         """Run an operation to its end and return its process id.
 
         With the id of an unfinished process, go on with it; with that of a completed one, do nothing. Raises what the
         operation raises, TVLockError if its locks can't be had in time, TVProcessError if another worker is at it, and
-        TVArgumentError if the id belongs to other work.
+        TVArgumentError if the id belongs to other work. With ``is_named=False`` the id was chosen by us, so that a
+        failure reverts.
         """
         current = context.current(self.journal.layout.root)
         parent_id = self.parent_id or (current.process_id if current else None)
         if process_id is not None:
             check_process_id(process_id)
-            is_named = True
+            is_named = is_named is not False
         else:
             is_named = False
             process_id = current.next_child_id() if current else new_process_id()
@@ -145,7 +146,7 @@ class Runner:
                     parent_id=row.parent_id,
                 )
                 self._continue(row, start)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is told as the outcome
             log.warning("process %s was not completed by restart: %s", row.process_id, error)
             return Outcome(self.journal.get(row.process_id).state, f"{type(error).__name__}: {error}")
         return Outcome(self.journal.get(row.process_id).state)

@@ -165,7 +165,10 @@ class Start:
         )
 
     def _is_still_so(self, run: Run) -> bool:
-        """Tell whether what was declared holds under the locks. If not, let go of them as if nothing had been claimed."""
+        """Tell whether what was declared holds under the locks.
+
+        If not, let go of them as if nothing had been claimed.
+        """
         with self._journal.catalog.snapshot() as db:
             again = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
         if again == self._declared:

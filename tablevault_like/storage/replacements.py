@@ -20,8 +20,8 @@ from tablevault_like.storage import files
 class Replacements:
     """The changes of one process to files of a fixed name.
 
-    ``folder`` is where it keeps what was there before; ``texts`` are the new files by their paths, and ``None`` stands for
-    one that is to be deleted. Both methods may be called again wherever they were interrupted.
+    ``folder`` is where it keeps what was there before; ``texts`` are the new files by their paths, and ``None``
+    stands for one that is to be deleted. Both methods may be called again wherever they were interrupted.
     """
 
     folder: Path
@@ -42,7 +42,8 @@ class Replacements:
                     self._put(target, text, self.folder / f"{number}.new")
             except FileNotFoundError as error:
                 raise TVFileError(
-                    f"The folder {target.parent} is gone, so nothing was written. Look whether its instance was executed "
+                    f"The folder {target.parent} is gone, so nothing was written. Look whether its instance was "
+                    "executed "
                     "or deleted meanwhile.",
                     path=target,
                 ) from error

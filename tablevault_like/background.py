@@ -1,0 +1,125 @@
+"""Run an operation in a worker of its own, which outlives the caller and its terminal.
+
+The worker is a new session of the same Python, so no hang-up or Ctrl-C of the caller's terminal reaches it. What user
+code prints, and what is logged, goes to ``output.log`` in the process's folder, which stays there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tablevault_like import errors
+from tablevault_like.catalog import Catalog
+from tablevault_like.errors import TableVaultError, TVProcessError
+from tablevault_like.layout import Layout
+from tablevault_like.model import new_process_id
+from tablevault_like.process.journal import Journal
+from tablevault_like.process.operation import Operation, rebuild
+from tablevault_like.process.runner import Runner
+
+_POLL_SECONDS = 0.02
+
+
+def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
+    """Start a worker that runs ``operation``, and return the process id as soon as the process is recorded as running.
+
+    Raises what the operation raises before that: wrong arguments, locks that can't be had in time.
+    """
+    journal = runner.journal
+    request = {
+        "root": os.fspath(journal.layout.root),
+        "operation": operation.name,
+        "arguments": operation.arguments(),
+        "process_id": process_id or new_process_id(),
+        "is_named": process_id is not None,
+        "author": runner.author,
+        "parent_id": runner.parent_id,
+        "lock_timeout": runner.lock_timeout,
+    }
+    found = journal.find(str(request["process_id"]))
+    before = None if found is None else found.epoch
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tablevault_like.background"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        text=True,
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    with worker.stdin:
+        worker.stdin.write(json.dumps(request))
+    while worker.poll() is None:
+        row = journal.find(str(request["process_id"]))
+        if row is not None and row.epoch != before and row.started_at is not None:
+            worker.stdout.close()
+            return row.process_id
+        time.sleep(_POLL_SECONDS)
+    with worker.stdout:
+        report = worker.stdout.read()
+    if worker.returncode != 0:
+        raise _reported_error(report, str(request["process_id"]))
+    return str(request["process_id"])
+
+
+def _reported_error(report: str, process_id: str) -> TableVaultError:
+    try:
+        name, message = json.loads(report)
+    except ValueError:
+        return TVProcessError(f"The worker of process {process_id!r} ended without a word.", process_id=process_id)
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, TableVaultError):
+        return kind(message)
+    return TVProcessError(f"The worker of process {process_id!r} failed: {name}: {message}", process_id=process_id)
+
+
+def main() -> int:
+    """Run the operation that is described on standard input; report an error as JSON on standard output."""
+    request: dict[str, Any] = json.load(sys.stdin)
+    layout = Layout(Path(request["root"]))
+    report = _log_to(layout.process(request["process_id"]).output_log)
+    # Importing the face registers the operations.
+    import tablevault_like  # noqa: F401
+
+    runner = Runner(
+        Journal(Catalog(layout.catalog), layout, time.time),
+        request["author"],
+        parent_id=request["parent_id"],
+        lock_timeout=request["lock_timeout"],
+    )
+    operation = rebuild(request["operation"], request["arguments"])
+    try:
+        runner.submit(operation, request["process_id"], is_named=request["is_named"])
+    except BaseException as error:
+        logging.getLogger("tablevault_like").exception("process %s failed", request["process_id"])
+        # Nobody listens any more if the process was running.
+        with suppress(BrokenPipeError):
+            os.write(report, json.dumps([type(error).__name__, str(error)]).encode())
+        return 1
+    return 0
+
+
+def _log_to(path: Path) -> int:
+    """Send all output to a file, and return a descriptor of the standard output that was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = os.dup(1)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())
