@@ -73,7 +73,8 @@ class TableVault:
         self.author = author or _user()
         if verbose:
             logging.basicConfig(level=logging.INFO)
-        layout = Layout(Path(self.db_dir).absolute())
+        # Resolved, so that one vault has one name, whichever link leads to it.
+        layout = Layout(Path(self.db_dir).resolve())
         if create:
             _create(layout, author=self.author, description=description, replace=replace)
         elif replace:

@@ -225,7 +225,7 @@ class WriteInstance(Operation):
         publication.withdraw(run, temporary, instance_id)
         staged = run.files.staged_instance(instance_id)
         files.remove(staged.folder)
-        files.make_directory(staged.folder)
+        staged.folder.mkdir(parents=True)
         os.link(run.files.pinned_frame, staged.table)
         columns, rows = parquet.read_columns(staged.table)
         publication.stage_artifacts(run, temporary, staged)

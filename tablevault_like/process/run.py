@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -84,6 +85,9 @@ class Run:
 
 LOCAL_RUNS: dict[str, Run] = {}
 """The processes that run in this interpreter."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=LOCAL_RUNS.clear)
 
 
 class StepReport:

@@ -259,8 +259,9 @@ def _columns(schema: Any) -> tuple[Column, ...]:
 def _with_pandas_metadata(table: pa.Table) -> pa.Table:
     """Let other programs that read the file with pandas find the same dtypes. This one doesn't need that."""
     empty = frame_from_table(table.slice(0, 0))
-    # pyarrow can't describe categories of mixed types; the values are there all the same.
-    empty = empty.astype(dict.fromkeys(empty.select_dtypes("category").columns, "object"))
+    categories = [column.name for column in _columns(table.schema) if column.dtype == "category"]
+    if categories:  # pyarrow can't describe those of mixed types; the values are there all the same
+        empty = empty.astype(dict.fromkeys(categories, "object"))
     return table.replace_schema_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)
 
 
