@@ -25,7 +25,10 @@ LAYERS = {
     "2 parts": [
         "locks",
         "storage: values artifacts rows arrow columns dtypes tables",
-        "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver resolve arguments",
+        (
+            "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver "
+            "resolve arguments"
+        ),
         (
             "functions: canonical file_arguments sources scopes signature imports modules units "
             "names reach fingerprint builtin.declared builtin.* builtin"
@@ -33,14 +36,19 @@ LAYERS = {
         "engines: base *",
     ],
     "3 building | process": [
-        "builders: document form spec inputs order plan changes template results frames recording run partial checkpoint",
-        "process: state interrupts context journal run operation waiting records life workers housekeeping "
-        "endings driving stopping start runner",
+        (
+            "builders: document form spec inputs order plan changes template results frames recording run "
+            "partial checkpoint"
+        ),
+        (
+            "process: state interrupts context journal run operation waiting records life workers housekeeping "
+            "endings driving stopping start runner"
+        ),
     ],
     "4 operations": ["operations: sources publication execution *"],
     "5 around": ["reading", "tree", "background", "monitor: *", "archive", "check"],
     "6 face": ["vault __init__"],
-    "7a shell": ["cli: *"],
+    "7a shell": ["cli: output words formats places frames errors completion options session app *"],
     "7b shell": ["__main__"],
 }
 

@@ -25,8 +25,8 @@ Found = int | Positions | None
 ROW_INDEX = Value(lambda index, row_key: index, True)
 
 
-class Test(Protocol):
-    """One condition, or several that are looked up together."""
+class Search(Protocol):
+    """One condition, or several that are looked up together, to begin with."""
 
     @property
     def varies(self) -> bool:
@@ -37,21 +37,26 @@ class Test(Protocol):
         """Return the rows that pass."""
         ...
 
+
+class Test(Search, Protocol):
+    """One condition that can also look at rows which others found."""
+
     def keep(self, positions: Positions, index: int | None, row_key: str | None) -> Positions:
         """Return those of the rows that pass."""
         ...
 
 
-def make_tests(
+def make_search(
     table: Table,
     conditions: Sequence[tuple[str, Condition]],
     *,
     rows: int,
     value_of: Callable[[Template], Value],
-) -> list[Test]:
-    """Return the tests of conditions, each of which comes with the name of its key: the most selective test first.
+) -> tuple[Search, list[Test]]:
+    """Return what finds rows first, as few as it can, and the tests that they must pass then.
 
-    ``rows`` is the number of the table's rows; ``value_of`` gives what templates come to.
+    Each of the conditions, of which there is one at least, comes with the name of its key. ``rows`` is the number of
+    the table's rows; ``value_of`` gives what templates come to.
     """
     equal: list[Operand] = []
     at: list[Test] = []
@@ -72,7 +77,8 @@ def make_tests(
                 at.append(AtPosition(ROW_INDEX, rows))
             case None:
                 equal.append(Operand(name, ROW_INDEX, condition.key))
-    return [*([Equality(table, equal)] if equal else []), *at, *between]
+    tests = [*at, *between]
+    return (Equality(table, equal), tests) if equal else (tests[0], tests[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +105,6 @@ class Equality:
             self.find = self._find_together
         else:
             self.find = self._single()
-
-    def keep(self, positions: Positions, index: int | None, row_key: str | None) -> Positions:
-        return np.intersect1d(positions, as_positions(self.find(index, row_key)), assume_unique=True)
 
     def _single(self) -> Callable[[int | None, str | None], Found]:
         """Return the look-up of one value: it is made for each row, so it is a closure."""

@@ -16,8 +16,8 @@ r"""Reading references, in time that grows linearly with the text.
 - In quotes a quote is doubled or has a backslash before it, a backslash before a backslash may be written for one, and
   ``\<<`` stands for ``<<``. All other backslashes stand for themselves.
 - Outside of references ``\<<`` stands for ``<<``, and backslashes before a ``<<`` count in pairs: ``\\<<a.b>>`` is a
-  backslash and a reference. All other backslashes stand for themselves. Of three ``<``, five and so on the first is text,
-  so ``<<<a.b>>>`` is a reference between ``<`` and ``>``.
+  backslash and a reference. All other backslashes stand for themselves. Of three ``<``, or five, the first is text:
+  ``<<<a.b>>>`` is a reference between ``<`` and ``>``.
 - ``index`` as a key means the position of a row, even where a column has that name; ``<<self.index>>`` is the position
   of the current row.
 - White space around the parts of a reference means nothing.
@@ -44,13 +44,7 @@ MAX_REFERENCES = 10_000
 # A reference is the same in every place, but what may follow it isn't, and that is what tells the lexer how to read on.
 # So each place has a rule of its own for the references in it.
 _GRAMMAR = r"""
-template: (TEXT | _in_template)*
-
-_in_template: reference_in_template
-_in_name: reference_in_name
-_in_version: reference_in_version
-_in_column: reference_in_column
-_in_condition: reference_in_condition
+template: (TEXT | reference_in_template)*
 
 reference_in_template: OPEN _body CLOSE -> reference
 reference_in_name: OPEN _body CLOSE -> reference
@@ -59,18 +53,18 @@ reference_in_column: OPEN _body CLOSE -> reference
 reference_in_condition: OPEN _body CLOSE -> reference
 
 _body: table version? columns? conditions?
-table: (NAME | _in_name)+ -> name
-column: (NAME | _in_name)+ -> name
+table: (NAME | reference_in_name)+ -> name
+column: (NAME | reference_in_name)+ -> name
 
 version: _LPAR version_text _RPAR
-version_text: (QUOTED | (VERSION | _in_version)+) -> text
+version_text: (QUOTED | (VERSION | reference_in_version)+) -> text
 
 columns: _DOT (column | _LBRACE column_text (_COMMA column_text)* _RBRACE)
-column_text: (QUOTED | (COLUMN | _in_column)+) -> text
+column_text: (QUOTED | (COLUMN | reference_in_column)+) -> text
 
 conditions: _LSQB condition (_COMMA condition)* _RSQB
 condition: condition_text (_IS condition_text (_TO condition_text)?)?
-condition_text: (QUOTED | (CONDITION | _in_condition)+) -> text
+condition_text: (QUOTED | (CONDITION | reference_in_condition)+) -> text
 
 TEXT.2: /(?:[^<\\]+|<(?!<)|<(?=(?:<<)+(?!<))|\\(?:\\\\)*<<|\\+)+/
 OPEN: "<<"

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from tablevault_like.errors import TableReferenceError, TVArgumentError, nearest
-from tablevault_like.references.conditions import ROW_INDEX, AtPosition, Found, Test, as_positions, make_tests
+from tablevault_like.references.conditions import ROW_INDEX, AtPosition, Found, Search, Test, as_positions, make_search
 from tablevault_like.references.frames import Frames, Table
 from tablevault_like.references.indexes import Positions
 from tablevault_like.references.keywords import Keyword
@@ -96,11 +96,17 @@ class Resolver:
             return Value.fixed(table.frame(columns))
 
         chosen = table.columns if columns is None else tuple(columns)
-        rows = table.fetch([*chosen, *(key for key in keys if key != INDEX)])
+        rows = table.fetch([*chosen[:1], *(key for key in keys if key != INDEX)])
         conditions = list(zip(keys, reference.conditions, strict=True))
-        tests = make_tests(table, conditions, rows=rows, value_of=self.template)
-        value = _first_cell(table, chosen, tests) or _selection(table, chosen, tests)
-        return value if value.varies else Value.fixed(value.get(None, None))
+        first, others = make_search(table, conditions, rows=rows, value_of=self.template)
+        find = _finder(first, others)
+        if len(chosen) != 1:
+            get = _frame(table, chosen, find)
+        elif isinstance(first, AtPosition) and first.position is ROW_INDEX and not others:
+            get = _current_cell(table, chosen[0])
+        else:
+            get = _cells(table, chosen[0], find)
+        return Value(get, True) if any(test.varies for test in (first, *others)) else Value.fixed(get(None, None))
 
     def _table(self, reference: Reference, name: str, version: str | None) -> Table:
         table = self._tables.get((name, version))
@@ -119,24 +125,7 @@ def _check_column(name: str, table: Table, template: Template) -> None:
         raise template.error(f"The table {table.name!r} has no column {name!r}.{hint}")
 
 
-def _first_cell(table: Table, columns: Sequence[str], tests: Sequence[Test]) -> Value | None:
-    """Return the value of ``<<table.column[index]>>``, which needs no search; None if this is something else."""
-    match tests:
-        case [AtPosition(position)] if position is ROW_INDEX and len(columns) == 1:
-            at = table.cells(columns[0]).at
-            return Value(lambda index, row_key: at(index), True)
-        case _:
-            return None
-
-
-def _selection(table: Table, columns: Sequence[str], tests: Sequence[Test]) -> Value:
-    find = _finder(tests)
-    get = _cells(table, columns[0], find) if len(columns) == 1 else _frame(table, columns, find)
-    return Value(get, any(test.varies for test in tests))
-
-
-def _finder(tests: Sequence[Test]) -> Finder:
-    first, *others = tests
+def _finder(first: Search, others: Sequence[Test]) -> Finder:
     if not others:
         return first.find
 
@@ -147,6 +136,12 @@ def _finder(tests: Sequence[Test]) -> Finder:
         return positions
 
     return find
+
+
+def _current_cell(table: Table, column: str) -> Getter:
+    """Return what gives ``<<table.column[index]>>``, for which nothing needs to be found."""
+    at = table.cells(column).at
+    return lambda index, row_key: at(index)
 
 
 def _cells(table: Table, column: str, find: Finder) -> Getter:
@@ -170,7 +165,7 @@ def _frame(table: Table, columns: Sequence[str], find: Finder) -> Getter:
 
     def get(index: int | None, row_key: str | None) -> Any:
         positions = as_positions(find(index, row_key))
-        return _rows(frame, positions) if len(positions) and len(columns) else None
+        return _rows(frame, positions) if len(positions) else None
 
     return get
 

@@ -1,6 +1,7 @@
 """Frames in memory, for references to look into."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +11,7 @@ from tablevault_like.errors import TVArgumentError
 class Tables:
     """Frames by table, or by table and version. Remembers what was asked for."""
 
-    def __init__(self, tables: dict[str | tuple[str, str], pd.DataFrame]) -> None:
+    def __init__(self, tables: Mapping[Any, pd.DataFrame]) -> None:
         self._tables = tables
         self.asked: list[tuple[str, tuple[str, ...] | None]] = []
 
@@ -29,5 +30,5 @@ class Tables:
         return self._tables[key]
 
 
-def column(values: Sequence[object], dtype: object) -> pd.DataFrame:
+def column(values: Sequence[Any], dtype: Any) -> pd.DataFrame:
     return pd.DataFrame({"key": pd.Series(list(values), dtype=dtype), "row": range(len(values))})

@@ -139,7 +139,7 @@ def test_threads_read_the_same_cells(monkeypatch):
             if cells.at(position) != expected[position]:
                 wrong.append(position)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

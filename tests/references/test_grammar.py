@@ -243,10 +243,10 @@ MEGABYTE = 1_000_000
 )
 def test_hostile_text_is_refused_in_bounded_time(text):
     parse("<<warm.up>>")
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(TableReferenceError):
         parse(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -266,9 +266,9 @@ def test_hostile_text_is_refused_in_bounded_time(text):
 )
 def test_long_text_is_read_in_bounded_time(text):
     parse("<<warm.up>>")
-    started = time.perf_counter()
+    started = time.process_time()
     assert str(parse(text)) == text
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 # Generated syntax, written in one of the ways that it may be written
@@ -342,13 +342,14 @@ def references(draw, inner):
             pairs = list({pair[0]: pair for pair in pairs}.values())
             columns = tuple(template for template, _ in pairs)
             written += f".{{{space}" + f"{space},".join(text for _, text in pairs) + space + "}"
-    conditions, texts = [], []
+    conditions: list[Condition] = []
+    texts: list[str] = []
     for _ in range(draw(st.integers(0, 2))):
         condition_key, text = part(literals(",:[]"), bare(",:[]"))
         if condition_key in [condition.key for condition in conditions]:
             continue
         values = [part(literals(",:[]"), bare(",:[]")) for _ in range(draw(st.integers(0, 2)))]
-        test = None
+        test: Equal | Between | None = None
         if len(values) == 1:
             test = Equal(values[0][0])
         elif values:
@@ -365,14 +366,13 @@ REFERENCES = st.recursive(references(None), references, max_leaves=4)
 
 @st.composite
 def templates(draw):
-    parts: list[object] = []
+    parts: list[str | Reference] = []
     written = ""
     for _ in range(draw(st.integers(0, 3))):
         text = draw(ANY_TEXT)
         inner, inner_text = draw(REFERENCES)
         escaped = re.sub(r"(\\*)(<<)", r"\1\1\\\2", text)
-        trailing = re.search(r"(\\*)(<?)\Z", escaped)
-        escaped = escaped[: trailing.start()] + trailing[1] * 2 + trailing[2]
+        escaped = re.sub(r"(?<!\\)(\\*)(<?)\Z", r"\1\1\2", escaped)
         parts += [part for part in (text, inner) if part]
         written += escaped + inner_text
     return Template(tuple(parts), NOWHERE), written

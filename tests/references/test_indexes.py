@@ -121,7 +121,7 @@ def test_threads_build_an_index_once(monkeypatch):
         start.wait()
         results.append([index.find(value) for value in range(0, 5000, 50)])
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
