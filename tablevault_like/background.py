@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import tablevault_like.operations  # noqa: F401 - registers every operation
 from tablevault_like import errors
 from tablevault_like.catalog import Catalog
 from tablevault_like.errors import TableVaultError, TVProcessError
@@ -88,9 +89,6 @@ def main() -> int:
     request: dict[str, Any] = json.load(sys.stdin)
     layout = Layout(Path(request["root"]))
     report = _log_to(layout.process(request["process_id"]).output_log)
-    # Importing the face registers the operations.
-    import tablevault_like  # noqa: F401
-
     runner = Runner(
         Journal(Catalog(layout.catalog), layout, time.time),
         request["author"],

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault_like.errors import TVArtifactError
-from tablevault_like.model import ARTIFACT_DTYPE, Column
 from tablevault_like.storage import files
 
 if TYPE_CHECKING:
@@ -25,11 +24,6 @@ _SHOWN = 5
 
 # What no artifact name has: an empty part, ".", "..", a leading or trailing slash, a NUL.
 _UNSAFE = re.compile(r"(^|/)\.{0,2}(/|\Z)|\x00")
-
-
-def columns(columns: Iterable[Column]) -> list[str]:
-    """Return the names of the columns whose cells name artifacts."""
-    return [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
 
 
 def resolve(folder: Path, name: str) -> Path:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,7 +135,8 @@ def write_arrow_table(path: Path, table: pa.Table) -> tuple[Column, ...]:
     group = max(1, min(_ROW_GROUP_ROWS, _ROW_GROUP_BYTES // row_bytes))
     path.unlink(missing_ok=True)
     try:
-        pq.write_table(_with_pandas_metadata(table), path, compression="zstd", row_group_size=group)
+        with pa.OSFile(os.fspath(path), "wb") as sink:  # a path by itself could be taken for a URI
+            pq.write_table(_with_pandas_metadata(table), sink, compression="zstd", row_group_size=group)
         files.sync_file(path)
     except OSError as error:
         path.unlink(missing_ok=True)
@@ -268,7 +270,7 @@ def _with_pandas_metadata(table: pa.Table) -> pa.Table:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pa.OSFile(os.fspath(path)) as source, pq.ParquetFile(source) as file:
             yield file
     except TableVaultError:
         raise

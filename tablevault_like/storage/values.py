@@ -321,7 +321,7 @@ def _learn(kind: type) -> bool:
     return False
 
 
-def _encode_numpy_scalar(value: np.generic) -> str:
+def _encode_numpy_scalar(value: Any) -> str:
     dtype = value.dtype
     if dtype.kind in "biu" or dtype.char in "efd":
         payload = _SCALARS[type(value.item())](value.item())

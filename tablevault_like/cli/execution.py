@@ -1,0 +1,128 @@
+"""The command that builds an instance by its builders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from tablevault_like.cli.app import Panel, command
+from tablevault_like.cli.formats import counted, duration, rate
+from tablevault_like.cli.instances import made_by
+from tablevault_like.cli.options import Table, TemporaryVersion
+from tablevault_like.cli.output import Listing, note
+from tablevault_like.cli.session import Finished, Writing
+from tablevault_like.cli.words import command_line
+from tablevault_like.model import BASE_VERSION, InstanceRecord, OnChange, ProcessRecord, StepRecord, new_process_id
+
+
+@command("execute", panel=Panel.INSTANCES, example="tvl execute stories --resumable", runs_user_code=True)
+def execute(
+    session: Writing,
+    table: Table,
+    *,
+    version: TemporaryVersion = BASE_VERSION,
+    resumable: Annotated[bool, typer.Option("--resumable", "-r", help="Make a new --process-id and print it.")] = False,
+    on_change: Annotated[
+        OnChange, typer.Option("--on-change", help="What to do if builders or code have changed since it was started.")
+    ] = OnChange.ERROR,
+    force: Annotated[bool, typer.Option("--force", help="Compute rows anew that the origin has already.")] = False,
+    background: Annotated[
+        bool, typer.Option("--background", help="Return at once, and go on in the background.")
+    ] = False,
+) -> None:
+    """Build a temporary instance by its builders, row by row, and materialize it.
+
+    With --process-id (or --resumable, which makes one) what a builder's function raises, Ctrl-C and a crash only pause
+    the process: finished rows are kept, and the command that is printed first goes on with the rest. Without it they
+    revert the process.
+    """
+    if resumable and session.process_id is not None:
+        raise typer.BadParameter("--resumable makes a new process id, so it can't be used with --process-id.")
+    if resumable:
+        session = replace(session, process_id=new_process_id())
+    if session.process_id is not None:
+        line = resume_line(session.process_id, {"table_name": table, "version": version})
+        note(f"Process {session.process_id}. To go on after an interruption: {line}")
+    with session.output.reserved():
+        finished = session.run(
+            partial(
+                session.vault.execute_instance,
+                table,
+                version,
+                force,
+                background=background,
+                on_change=on_change,
+            )
+        )
+    _give(session, finished, made_by(session, finished.record.process_id, table))
+
+
+def _give(session: Writing, finished: Finished, made: InstanceRecord | None) -> None:
+    record = finished.record
+    document = {
+        "process_id": record.process_id,
+        "operation": record.operation,
+        "state": record.state,
+        "table_name": record.arguments["table_name"],
+        "instance_id": made and made.instance_id,
+        "rows": made and made.rows,
+        "rows_reused": record.rows_reused,
+        "steps": record.steps,
+    }
+    session.output.give(document, lambda: list(_told(finished, made)))
+
+
+def _told(finished: Finished, made: InstanceRecord | None) -> Iterator[str | Listing]:
+    record = finished.record
+    if finished.had_completed:
+        yield f"Process {record.process_id!r} had completed before; nothing was done."
+    elif not record.state.has_ended:
+        yield f"Process {record.process_id!r} runs in the background: `tvl ps {record.process_id}` tells how far it is."
+        return
+    else:
+        yield steps(record)
+    if made is not None:
+        took = "" if finished.had_completed else f" in {duration(_seconds(record))}"
+        yield f"Materialized {made.table_name}/{made.instance_id}: {counted(made.rows, 'row')}{took}."
+
+
+def resume_line(process_id: str, arguments: Mapping[str, Any]) -> str:
+    """Return the command that goes on with an execution.
+
+    >>> resume_line("p1", {"table_name": "stories", "version": "v2"})
+    'tvl execute stories --version v2 --process-id p1'
+    """
+    version = {} if arguments["version"] == BASE_VERSION else {"version": arguments["version"]}
+    identity = {"table_name": arguments["table_name"], **version, "process_id": process_id}
+    return command_line("execute_instance", **identity)
+
+
+def steps(record: ProcessRecord) -> Listing:
+    """Return the steps of a process: how many rows each has done, and how fast."""
+    right = ("ROWS", "REUSED", "FAILED", "TIME", "RATE")
+    return Listing(("STEP", "STATE", *right), [_step(step) for step in record.steps], right=right)
+
+
+def _step(step: StepRecord) -> list[str | tuple[str, str]]:
+    seconds = None
+    if step.finished_at is not None and step.started_at is not None:
+        seconds = step.finished_at - step.started_at
+    state = "done" if step.is_done else "under way" if step.started_at else "to come"
+    rows = f"{step.rows_done:,}" if step.rows_total is not None or step.rows_done else ""
+    return [
+        step.name,
+        (state, "green" if step.is_done else ""),
+        rows,
+        f"{step.rows_reused:,}" if step.rows_reused else "",
+        (f"{step.rows_failed:,}" if step.rows_failed else "", "red"),
+        duration(seconds),
+        rate(step.rows_done / seconds) if seconds and step.rows_done else "",
+    ]
+
+
+def _seconds(record: ProcessRecord) -> float | None:
+    return None if record.ended_at is None or record.started_at is None else record.ended_at - record.started_at

@@ -1,0 +1,225 @@
+"""Commands that show, stop and restart processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from tablevault_like.cli import completion
+from tablevault_like.cli.app import Panel, command
+from tablevault_like.cli.errors import ExitCode
+from tablevault_like.cli.execution import resume_line, steps
+from tablevault_like.cli.formats import counted, duration, moment, progress, rate, status, target
+from tablevault_like.cli.instances import made_by
+from tablevault_like.cli.output import Cell, Facts, Listing, jsonable
+from tablevault_like.cli.session import Driving, Session
+from tablevault_like.cli.words import as_commands
+from tablevault_like.model import ProcessRecord, State
+from tablevault_like.vault import TableVault
+
+ProcessArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The process.", autocompletion=completion.process_ids)
+]
+
+
+@command("ps", panel=Panel.PROCESSES, example="tvl ps")
+def ps(
+    session: Session,
+    process_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Show this one in full.", autocompletion=completion.process_ids)
+    ] = "",
+    *,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of its last error.")] = False,
+) -> None:
+    """Show what is under way, or one process in full.
+
+    A process that is interrupted has lost its worker; a waiting one waits for locks. Children stand below their parent.
+    """
+    if process_id:
+        record = session.vault.get_process(process_id)
+        session.output.give(_document(record), lambda: list(_in_full(record, with_traceback=traceback)))
+        return
+    active = session.vault.get_active_processes()
+    documents = [_document(record) for record in active.values()]
+    session.output.give(documents, lambda: list(_overview(active)))
+
+
+@command("stop", panel=Panel.PROCESSES, example="tvl stop my-run --materialize")
+def stop(
+    session: Session,
+    process_id: ProcessArgument,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="End its worker first, if that lives.")] = False,
+    materialize: Annotated[
+        bool, typer.Option("--materialize", help="Keep what an execution has done, as a partial instance.")
+    ] = False,
+) -> None:
+    """Revert a process that hasn't ended, or keep what it has done.
+
+    Its children are stopped first. Those that have completed stay.
+    """
+    session.vault.stop_process(process_id, force=force, materialize=materialize)
+    record = session.vault.get_process(process_id)
+    made = (
+        made_by(session, process_id, str(record.arguments["table_name"]))
+        if record.state is State.MATERIALIZED
+        else None
+    )
+    sentence = f"Stopped process {process_id!r}: it was reverted."
+    if made is not None:
+        place = f"{made.table_name}/{made.instance_id}"
+        sentence = f"Stopped process {process_id!r}: {counted(made.rows, 'row')} are kept as {place}."
+    document = {
+        "process_id": process_id,
+        "operation": record.operation,
+        "state": record.state,
+        "instance_id": made and made.instance_id,
+        "rows": made and made.rows,
+    }
+    session.output.give(document, lambda: sentence)
+
+
+@command("restart", panel=Panel.PROCESSES, example="tvl restart", runs_user_code=True)
+def restart(session: Driving) -> None:
+    """Go on with every process that is interrupted or paused.
+
+    They run here, one after the other. One that fails doesn't stop the others; it makes the exit code 6.
+    """
+    with session.output.reserved():
+        vault = TableVault(session.folder, session.author, restart=True, lock_timeout=session.lock_timeout)
+    outcomes = vault.restarted
+    document = {
+        process_id: {"state": outcome.state, "error": outcome.error and as_commands(outcome.error)}
+        for process_id, outcome in outcomes.items()
+    }
+
+    def people() -> object:
+        rows: list[list[Cell]] = [
+            [process_id, (str(outcome.state).lower(), "red" if outcome.error else "green"), known["error"] or ""]
+            for (process_id, outcome), known in zip(outcomes.items(), document.values(), strict=True)
+        ]
+        return Listing(("PROCESS", "STATE", "ERROR"), rows) if rows else "There was nothing to restart."
+
+    session.output.give(document, people)
+    if any(outcome.error for outcome in outcomes.values()):
+        raise typer.Exit(ExitCode.PROCESS)
+
+
+def _document(record: ProcessRecord) -> dict[str, object]:
+    """Return all that is known of a process, its state as people see it, and the command that goes on with it."""
+    known = jsonable(replace(record, next_steps=as_commands(record.next_steps)))
+    assert isinstance(known, dict)
+    return {**known, "status": status(record)[0], "resume": _resume_line(record)}
+
+
+def _overview(active: Mapping[str, ProcessRecord]) -> Iterator[str | Listing]:
+    if not active:
+        yield "No process is under way."
+        return
+    right = ("ROWS", "RATE", "LEFT")
+    columns = ("PROCESS", "OPERATION", "TARGET", "STATE", *right, "AUTHOR", "WORKER", "SINCE")
+    ordered = list(_family(active))
+    yield Listing(columns, [_row(stem, record) for stem, record in ordered], right=right)
+    for _, record in ordered:
+        yield "\n".join(["", f"{record.process_id}:", *_remarks(record)])
+
+
+def _row(stem: str, record: ProcessRecord) -> list[Cell]:
+    return [
+        stem + record.process_id,
+        record.operation,
+        target(record.arguments),
+        status(record),
+        progress(record.rows_done, record.rows_total),
+        rate(record.rate),
+        duration(record.remaining),
+        record.author,
+        _worker(record),
+        moment(record.started_at or record.created_at),
+    ]
+
+
+def _remarks(record: ProcessRecord) -> Iterator[str]:
+    """Yield what it waits for, its last error, and what to do next."""
+    if record.waits_for:
+        yield f"  waits for {', '.join(record.waits_for)}"
+    if record.rows_failed:
+        yield f"  {counted(record.rows_failed, 'row')} failed"
+    if record.error is not None:
+        yield f"  {record.error.type}: {_first_line(record.error.message)}"
+    if line := _resume_line(record):
+        yield f"  To go on: {line}"
+    yield f"  {as_commands(record.next_steps)}"
+
+
+def _family(active: Mapping[str, ProcessRecord]) -> Iterator[tuple[str, ProcessRecord]]:
+    """Yield the processes with what is drawn before their ids, children right below their parent."""
+    children: dict[str | None, list[ProcessRecord]] = {}
+    for record in active.values():
+        parent = record.parent_id if record.parent_id in active else None
+        children.setdefault(parent, []).append(record)
+
+    def below(parent: str | None, indent: str) -> Iterator[tuple[str, ProcessRecord]]:
+        found = children.get(parent, [])
+        for record in found:
+            is_last = record is found[-1]
+            stem = "" if parent is None else indent + ("└─ " if is_last else "├─ ")
+            yield stem, record
+            yield from below(record.process_id, "" if parent is None else indent + ("   " if is_last else "│  "))
+
+    return below(None, "")
+
+
+def _in_full(record: ProcessRecord, *, with_traceback: bool) -> Iterator[object]:
+    facts: list[tuple[str, Cell]] = [
+        ("process", record.process_id),
+        ("operation", record.operation),
+        ("target", target(record.arguments)),
+        ("state", status(record)),
+        ("rows", progress(record.rows_done, record.rows_total)),
+        ("failed", (f"{record.rows_failed:,}" if record.rows_failed else "", "red")),
+        ("reused", f"{record.rows_reused:,}" if record.rows_reused else ""),
+        ("rate", rate(record.rate)),
+        ("left", duration(record.remaining)),
+        ("author", record.author),
+        ("worker", _worker(record)),
+        ("parent", record.parent_id or ""),
+        ("created", moment(record.created_at)),
+        ("started", moment(record.started_at)),
+        ("updated", moment(record.updated_at)),
+        ("ended", moment(record.ended_at)),
+        ("locks", "\n".join(record.locks)),
+        ("waits for", "\n".join(record.waits_for)),
+        ("held up by", "\n".join(record.blocked_by)),
+        ("error", (f"{record.error.type}: {record.error.message}" if record.error else "", "red")),
+        ("to go on", _resume_line(record) or ""),
+        ("next", as_commands(record.next_steps)),
+    ]
+    yield Facts(facts)
+    if record.steps:
+        yield ""
+        yield steps(record)
+    if with_traceback and record.error is not None:
+        yield ""
+        yield record.error.traceback.rstrip()
+
+
+def _resume_line(record: ProcessRecord) -> str | None:
+    """Return the command that goes on with an execution on which nobody works, ``None`` for all else."""
+    is_idle = record.is_named and not record.is_alive and record.state in (State.PAUSED, State.RUNNING)
+    return (
+        resume_line(record.process_id, record.arguments) if is_idle and record.operation == "execute_instance" else None
+    )
+
+
+def _worker(record: ProcessRecord) -> str:
+    if record.pid is None:
+        return record.host or ""
+    return f"{record.host}/{record.pid}"
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
