@@ -183,11 +183,20 @@ def test_arrays_that_come_back_can_be_written_to() -> None:
     assert found[1].tolist() == [1.0, 1.0]
 
 
-def test_a_part_of_a_column_can_be_unpacked() -> None:
-    for values in ([[1, 2], None, [3], []], [np.arange(2), None, np.arange(3), np.arange(0)], ["a", None, "b", "c"]):
-        packed = pack(lambda values=values: [values], exact=True)
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[1, 2], None, [3], []],
+        [np.arange(2), None, np.arange(3), np.arange(0)],
+        ["a", None, "b", "c"],
+        [{"a": 1}, None, (1,), 2],
+    ],
+    ids=str,
+)
+def test_a_part_of_a_column_can_be_unpacked(values: list[Any]) -> None:
+    packed = pack(lambda: [values], exact=True)
 
-        assert same(unpack(packed.values.slice(1, 2), packed.encoding), values[1:3])
+    assert same(unpack(packed.values.slice(1, 2), packed.encoding), values[1:3])
 
 
 @given(kinds.fixed_zones | st.sampled_from(kinds.ZONES))

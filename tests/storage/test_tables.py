@@ -45,6 +45,7 @@ def cells(rows: list[tuple[Any, ...]], size: int = 3) -> Any:
     return lambda: (found[start : start + size] for start in range(0, len(found), size))
 
 
+@pytest.mark.timeout(300)
 @given(frame=frames)
 def test_a_frame_comes_back_from_parquet_as_it_was(frame: pd.DataFrame, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "round_trip.parquet"
@@ -56,6 +57,7 @@ def test_a_frame_comes_back_from_parquet_as_it_was(frame: pd.DataFrame, tmp_path
     assert [column.name for column in columns] == list(frame.columns)
 
 
+@pytest.mark.timeout(300)
 @given(frame=frames, size=st.integers(1, 3), data=st.data())
 def test_a_part_of_a_table_is_that_part_of_its_frame(
     frame: pd.DataFrame, size: int, data: st.DataObject, tmp_path_factory: Any
@@ -307,7 +309,7 @@ def test_other_programs_find_the_same_dtypes(path: Path) -> None:
             "t": pd.array(["x", None], dtype="string"),
             "b": pd.array([True, None], dtype="boolean"),
             "f": [1.5, 2.5],
-            "d": pd.to_datetime(["2024-01-01", None]),
+            "d": pd.Series(["2024-01-01", None], dtype="datetime64[us]"),
             "l": [[1, 2], None],
         }
     )
@@ -315,8 +317,17 @@ def test_other_programs_find_the_same_dtypes(path: Path) -> None:
 
     found = pd.read_parquet(path)
 
-    assert found.dtypes.astype(str).tolist() == frame.dtypes.astype(str).tolist()
+    assert str(found.pop("t").dtype) in ("string", "str")  # by the version of pandas
+    assert found.dtypes.astype(str).tolist() == frame.drop(columns="t").dtypes.astype(str).tolist()
     assert found["l"][0].tolist() == [1, 2]
+
+
+def test_any_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    for name in ("s3:a", "räume ?#%20", "a\nb"):
+        write_table(Path(name), pd.DataFrame({"a": [1]}))
+        assert read_table(Path(name))["a"].tolist() == [1]
 
 
 def test_a_missing_table_is_told(path: Path) -> None:

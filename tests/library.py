@@ -1,0 +1,230 @@
+"""A small vault on which every operation can be tried, and what each operation does to it.
+
+The table ``words`` has one materialized instance and a temporary one with four builders: a generator makes the rows,
+two row-wise builders fill columns (one writes an artifact a row), one returns a whole frame. The table ``scores`` has a
+temporary instance that is edited externally. Every call of user code is noted (``workers.note_call``), and is a point
+(``workers.pass_point``): ``word 3``, ``shout dog``, ``page dog``, ``length``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pandas as pd
+
+from tablevault_like import TableVault
+from tablevault_like.process.operation import REGISTRY, Operation
+
+WORDS = ["ape", "bee", "cat", "dog", "eel", "fox"]
+
+CODE = '''
+from pathlib import Path
+
+import pandas as pd
+
+from tests.workers import note_call, pass_point
+
+
+def words():
+    for number, word in enumerate(["ape", "bee", "cat", "dog", "eel", "fox"]):
+        note_call(f"word {number}")
+        pass_point(f"word {number}")
+        yield word
+
+
+def shout(word):
+    note_call(f"shout {word}")
+    pass_point(f"shout {word}")
+    return word.upper()
+
+
+def page(word, folder):
+    note_call(f"page {word}")
+    Path(folder, f"{word}.txt").write_text(word * 3)
+    pass_point(f"page {word}")
+    return f"{word}.txt"
+
+
+def length(words):
+    note_call("length")
+    pass_point("length")
+    return pd.DataFrame({"length": words["word"].str.len()})
+'''
+
+BUILDERS = {
+    "words_index": """
+builder_type: IndexBuilder
+changed_columns: [word]
+python_function: words
+code_module: tools
+is_custom: true
+return_type: generator
+""",
+    "shout": """
+builder_type: ColumnBuilder
+changed_columns: [shout]
+python_function: shout
+code_module: tools
+is_custom: true
+arguments: {word: "<<self.word[index]>>"}
+return_type: row-wise
+""",
+    "page": """
+builder_type: ColumnBuilder
+changed_columns: [page]
+python_function: page
+code_module: tools
+is_custom: true
+arguments: {word: "<<self.word[index]>>", folder: ~ARTIFACT_FOLDER~}
+return_type: row-wise
+dtypes: {page: artifact_string}
+n_threads: 2
+""",
+    "length": """
+builder_type: ColumnBuilder
+changed_columns: [length]
+python_function: length
+code_module: tools
+is_custom: true
+arguments: {words: "<<self.{word}>>"}
+return_type: dataframe
+""",
+}
+
+CALLS = [
+    *(f"word {number}" for number in range(len(WORDS))),
+    *(f"shout {word}" for word in WORDS),
+    *(f"page {word}" for word in WORDS),
+    "length",
+]
+"""All calls of an undisturbed execution."""
+
+
+def make(vault_dir: Path) -> str:
+    """Make the vault, and return the id of its materialized instance."""
+    vault = TableVault(vault_dir, "ada", create=True)
+    vault.create_code_module("tools", text=CODE)
+    vault.create_table("words", has_side_effects=True)
+    vault.create_instance("words", builders=BUILDERS)
+    vault.execute_instance("words")
+    vault.create_instance("words", copy=True)
+    vault.create_table("scores")
+    vault.create_instance("scores", external_edit=True)
+    return vault.get_table_instances("words")[0]
+
+
+def scores() -> pd.DataFrame:
+    return pd.DataFrame({"name": ["ada", "bob"], "score": [1.5, None]})
+
+
+Call: TypeAlias = Callable[[TableVault, str, str], str]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One operation on the library. ``call`` and ``wrong`` get the vault, the materialized instance and a process id.
+
+    ``wrong`` is the same operation with something that it refuses. ``rival`` is an operation that needs the same locks;
+    the same call, where that doesn't look at what the first has done by then.
+    """
+
+    operation: str
+    call: Call
+    wrong: Call
+    rival: str | None = None
+
+    def __str__(self) -> str:
+        return self.operation
+
+    @property
+    def is_at_once(self) -> bool:
+        """Tell whether it is one transaction."""
+        return self._class.is_catalog_only
+
+    @property
+    def keeps_inputs(self) -> bool:
+        return self._class.keeps_inputs
+
+    def point(self, when: str, method: str) -> str:
+        """Return a point: before or after a method of the operation."""
+        return f"{when} {self._class.__module__}:{self._class.__name__}.{method}"
+
+    @property
+    def _class(self) -> type[Operation]:
+        return REGISTRY[self.operation]
+
+
+def attempt(vault_dir: Path, operation: str, made: str, process_id: str) -> str:
+    """Make an attempt: the task of a worker."""
+    return BY_NAME[operation].call(TableVault(vault_dir, "bob", lock_timeout=0.3), made, process_id)
+
+
+ATTEMPTS = (
+    Attempt(
+        "create_table",
+        lambda vault, made, p: vault.create_table("papers", description="to be read", process_id=p),
+        lambda vault, made, p: vault.create_table("words", process_id=p),
+    ),
+    Attempt(
+        "rename_table",
+        lambda vault, made, p: vault.rename_table("terms", "words", process_id=p),
+        lambda vault, made, p: vault.rename_table("scores", "words", process_id=p),
+    ),
+    Attempt(
+        "delete_table",
+        lambda vault, made, p: vault.delete_table("words", process_id=p),
+        lambda vault, made, p: vault.delete_table("word", process_id=p),
+    ),
+    Attempt(
+        "delete_instance",
+        lambda vault, made, p: vault.delete_instance(made, "words", process_id=p),
+        lambda vault, made, p: vault.delete_instance(made, "scores", process_id=p),
+    ),
+    Attempt(
+        "create_instance",
+        lambda vault, made, p: vault.create_instance("words", "draft", made, builders=["mood"], process_id=p),
+        lambda vault, made, p: vault.create_instance("words", process_id=p),
+    ),
+    Attempt(
+        "create_code_module",
+        lambda vault, made, p: vault.create_code_module("tools", text="LIMIT = 3\n", process_id=p),
+        lambda vault, made, p: vault.create_code_module("tools", text="LIMIT =\n", process_id=p),
+    ),
+    Attempt(
+        "delete_code_module",
+        lambda vault, made, p: vault.delete_code_module("tools", process_id=p),
+        lambda vault, made, p: vault.delete_code_module("tool", process_id=p),
+        rival="create_code_module",
+    ),
+    Attempt(
+        "create_builder_file",
+        lambda vault, made, p: vault.create_builder_file(
+            "words", "shout", text=BUILDERS["shout"] + "n_threads: 3\n", process_id=p
+        ),
+        lambda vault, made, p: vault.create_builder_file("words", "shout", text="builder_type: X", process_id=p),
+    ),
+    Attempt(
+        "delete_builder_file",
+        lambda vault, made, p: vault.delete_builder_file("shout", "words", process_id=p),
+        lambda vault, made, p: vault.delete_builder_file("shouts", "words", process_id=p),
+        rival="create_builder_file",
+    ),
+    Attempt(
+        "write_instance",
+        lambda vault, made, p: vault.write_instance(
+            scores(), "scores", dependencies=[("words", made)], dtypes={"score": "Float64"}, process_id=p
+        ),
+        lambda vault, made, p: vault.write_instance(scores(), "words", process_id=p),
+    ),
+    Attempt(
+        "execute_instance",
+        lambda vault, made, p: vault.execute_instance("words", process_id=p),
+        lambda vault, made, p: vault.execute_instance("scores", process_id=p),
+    ),
+)
+
+BY_NAME = {attempt.operation: attempt for attempt in ATTEMPTS}
+

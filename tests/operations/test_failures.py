@@ -1,0 +1,351 @@
+"""The table of failures in the design, for every operation: whatever happens, whoever comes next.
+
+An attempt (``tests.library``) meets a fault at a point, in a worker of its own. Then somebody comes. Afterwards the
+vault is exactly what it was, or exactly what an undisturbed attempt makes of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tablevault_like import TableVault
+from tablevault_like.errors import TableVaultError, TVArgumentError, TVLockError, TVProcessError
+from tablevault_like.model import ProcessRecord, State
+from tests import library, states
+from tests.library import ATTEMPTS, BY_NAME, Attempt
+from tests.workers import Action, Fault, Trouble, Workers
+
+ID = "nightly"
+
+
+class Point(StrEnum):
+    """Where an attempt meets its fault, in the order of their coming."""
+
+    RECORDING = "in the transaction that records the process"
+    RECORDED = "before its inputs are kept"
+    KEPT = "when its inputs are kept"
+    BEGUN = "before anything is staged"
+    PLACED = "when all is placed"
+    PUBLISHING = "in the transaction that publishes"
+    PUBLISHED = "after that transaction"
+
+    def of(self, attempt: Attempt) -> str:
+        match self:
+            case Point.RECORDING:
+                return "after tablevault_like.process.journal:Journal.add"
+            case Point.RECORDED:
+                return attempt.point("before", "keep")
+            case Point.KEPT:
+                return attempt.point("after", "keep")
+            case Point.BEGUN:
+                return attempt.point("before", "execute")
+            case Point.PLACED:
+                return attempt.point("after", "execute")
+            case Point.PUBLISHING:
+                return attempt.point("after", "publish")
+            case Point.PUBLISHED:
+                return "before tablevault_like.process.endings:Endings.finish"
+
+    def is_in(self, attempt: Attempt) -> bool:
+        if attempt.is_at_once:
+            return self in (Point.RECORDING, Point.PUBLISHING, Point.PUBLISHED)
+        return attempt.keeps_inputs or self not in (Point.RECORDED, Point.KEPT)
+
+    def state(self, attempt: Attempt) -> State | None:
+        """Return the state of a process whose worker dies here."""
+        match self:
+            case Point.RECORDING:
+                return None
+            case Point.RECORDED | Point.KEPT:
+                return State.CREATED
+            case Point.PUBLISHING if attempt.is_at_once:
+                return None
+            case Point.PUBLISHED:
+                return State.COMPLETED
+            case _:
+                return State.RUNNING
+
+
+class Next(StrEnum):
+    """Who comes next."""
+
+    SAME = "the same call"
+    RESTART = "restart"
+    STOP = "stop"
+    FORCE = "stop by force"
+    RIVAL = "another process that needs the locks"
+
+
+@dataclass(frozen=True)
+class Case:
+    attempt: Attempt
+    point: Point
+    is_named: bool
+    action: Action = Action.KILL
+    then: Next | None = None
+
+    def __str__(self) -> str:
+        name = "named" if self.is_named else "unnamed"
+        return "-".join([self.attempt.operation, self.point.name, name, (self.then or self.action).name])
+
+    @property
+    def fault(self) -> Fault:
+        return Fault(self.point.of(self.attempt), self.action)
+
+
+def kills() -> Iterator[Case]:
+    for attempt, point, is_named, then in itertools.product(ATTEMPTS, Point, (True, False), Next):
+        if point.is_in(attempt) and (is_named or then is not Next.SAME):
+            yield Case(attempt, point, is_named, then=then)
+
+
+def errors() -> Iterator[Case]:
+    actions = (Action.REFUSE, Action.FAIL, Action.INTERRUPT, Action.TERMINATE)
+    for attempt, point, is_named, action in itertools.product(ATTEMPTS, Point, (True, False), actions):
+        if point.is_in(attempt):
+            yield Case(attempt, point, is_named, action)
+
+
+def is_chosen(case: Case) -> bool:
+    """Tell whether a case is tried by default. The others are with ``--full``."""
+    if case.action is not Action.KILL:
+        last = Point.PUBLISHING if case.attempt.is_at_once else Point.PLACED
+        return case.point is last or (case.action is Action.INTERRUPT and case.point in (Point.KEPT, Point.PUBLISHED))
+    match case.point:
+        case Point.PLACED:
+            return case.then is not Next.FORCE or case.attempt.operation == "create_instance"
+        case Point.BEGUN:
+            return case.then is (Next.SAME if case.is_named else Next.RIVAL)
+        case Point.PUBLISHING if case.attempt.is_at_once:
+            return case.then is (Next.SAME if case.is_named else Next.RIVAL)
+        case Point.KEPT:
+            return case.then in (Next.SAME, Next.RESTART)
+        case Point.PUBLISHED:
+            return case.then in (Next.SAME, Next.RESTART)
+        case Point.RECORDING:
+            return case.then is Next.RESTART and not case.is_named
+        case _:
+            return False
+
+
+def chosen(cases: Iterator[Case]) -> list[object]:
+    return [pytest.param(each, id=str(each), marks=[] if is_chosen(each) else [pytest.mark.full]) for each in cases]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An attempt on a copy of the library, and what the vault is to be before and after."""
+
+    attempt: Attempt
+    is_named: bool
+    vault_dir: Path
+    made: str
+    workers: Workers
+    before: states.State
+    after: states.State
+
+    @property
+    def vault(self) -> TableVault:
+        return TableVault(self.vault_dir, "bob", lock_timeout=0.05)
+
+    @property
+    def name(self) -> str:
+        return ID if self.is_named else ""
+
+    def meet(self, fault: Fault) -> BaseException | None:
+        """Make the attempt in a worker, and return what it raised, if it lived to."""
+        arguments = (self.vault_dir, self.attempt.operation, self.made, self.name)
+        worker = self.workers.start(library.attempt, *arguments, fault=fault)
+        try:
+            worker.result()
+        except EOFError:
+            return None
+        except BaseException as error:
+            return error
+        raise AssertionError(f"the worker didn't come to {fault}")
+
+    def process(self) -> ProcessRecord | None:
+        """Return the process of the attempt, None if nothing is recorded of it."""
+        if not self.is_named:
+            return next(iter(self.vault.get_active_processes().values()), None)
+        try:
+            return self.vault.get_process(ID)
+        except TVArgumentError:
+            return None
+
+    def assert_unchanged(self) -> None:
+        found = states.without_partial_frames(states.state(self.vault_dir))
+        assert states.differences(found, self.before) == []
+        states.assert_sound(self.vault_dir)
+
+    def assert_done(self) -> None:
+        assert states.differences(states.shape(self.vault_dir, known=self.made), self.after) == []
+        states.assert_sound(self.vault_dir)
+
+
+class Afters:
+    """What undisturbed attempts make of the library."""
+
+    def __init__(self, library_dir: Path, folder: Path) -> None:
+        self._library = library_dir
+        self._folder = folder
+        self.of = cache(self._make)
+
+    def _make(self, operation: str) -> states.State:
+        made = (self._library / "made").read_text()
+        vault_dir = Path(shutil.copytree(self._library / "vault", self._folder / operation))
+        library.attempt(vault_dir, operation, made, "")
+        states.assert_sound(vault_dir)
+        return states.shape(vault_dir, known=made)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(library_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Afters]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TABLEVAULT_TEST_CALLS", str(folder / "calls"))
+        yield Afters(library_dir, folder)
+
+
+@pytest.fixture
+def scene(case: Case, vault_dir: Path, made: str, workers: Workers, undisturbed: Afters) -> Scene:
+    return Scene(
+        case.attempt,
+        case.is_named,
+        vault_dir,
+        made,
+        workers,
+        before=states.state(vault_dir),
+        after=undisturbed.of(case.attempt.operation),
+    )
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=str)
+@pytest.mark.parametrize("name", [ID, ""], ids=["named", "unnamed"])
+def test_what_is_refused_changes_nothing(attempt: Attempt, name: str, vault_dir: Path, made: str) -> None:
+    before, vault = states.state(vault_dir), TableVault(vault_dir)
+
+    with pytest.raises(TableVaultError):
+        attempt.wrong(vault, made, name)
+
+    assert states.differences(states.state(vault_dir), before) == []
+    assert vault.get_active_processes() == {}
+    with pytest.raises(TVArgumentError):
+        vault.get_process(ID)
+
+
+@pytest.mark.parametrize("case", chosen(errors()))
+class TestAnError:
+    def test_reverts_or_pauses(self, case: Case, scene: Scene) -> None:
+        error = scene.meet(case.fault)
+
+        assert isinstance(error, RAISED[case.action])
+        record = scene.process()
+        if case.point is Point.PUBLISHED:
+            assert "had completed" in "".join(error.__notes__)
+            scene.assert_done()
+        elif record is None or record.state is State.REVERTED:
+            assert not is_to_pause(case)
+            scene.assert_unchanged()
+        else:
+            assert is_to_pause(case)
+            assert (record.state, record.is_alive) == (State.PAUSED, False)
+            assert record.error is not None
+            assert record.error.type == type(error).__name__
+            assert "is paused" in "".join(error.__notes__)
+            assert case.attempt.call(scene.vault, scene.made, ID) == ID
+            scene.assert_done()
+
+
+RAISED = {
+    Action.REFUSE: TVArgumentError,
+    Action.FAIL: Trouble,
+    Action.INTERRUPT: KeyboardInterrupt,
+    Action.TERMINATE: SystemExit,
+}
+
+
+def is_to_pause(case: Case) -> bool:
+    """Tell whether an error pauses a process. Before the inputs are kept there is nothing to resume."""
+    if not case.is_named or case.point.state(case.attempt) is not State.RUNNING:
+        return False
+    has_steps = case.attempt.operation == "execute_instance" and case.point in (Point.PLACED, Point.PUBLISHING)
+    return case.action is not Action.REFUSE or has_steps
+
+
+@pytest.mark.parametrize("case", chosen(kills()))
+class TestAWorkerThatIsKilled:
+    def test_leaves_a_vault_that_whoever_comes_next_puts_right(self, case: Case, scene: Scene) -> None:
+        error = scene.meet(case.fault)
+        assert isinstance(error, Trouble)
+        assert "-9" in str(error)
+        record = scene.process()
+        state = case.point.state(case.attempt)
+        if state is State.COMPLETED and not case.is_named:
+            assert record is None
+        elif state is None:
+            assert record is None or record.state is State.REVERTED
+        else:
+            assert record is not None
+            assert (record.state, record.is_alive) == (state, False)
+
+        come(case.then, scene, state, "" if record is None else record.process_id)
+
+
+def come(then: Next | None, scene: Scene, state: State | None, process_id: str) -> None:
+    """Let somebody come to a process whose worker is dead, and hold what they do to the table of failures."""
+    vault, attempt = scene.vault, scene.attempt
+    match then:
+        case Next.SAME:
+            assert attempt.call(vault, scene.made, ID) == ID
+            assert vault.get_process_completion(ID)
+            if state is State.COMPLETED:
+                TableVault(scene.vault_dir, restart=True)
+            scene.assert_done()
+        case Next.RESTART:
+            outcomes = TableVault(scene.vault_dir, restart=True).restarted
+            match state:
+                case State.RUNNING:
+                    assert outcomes[process_id].state is State.COMPLETED
+                    scene.assert_done()
+                case State.CREATED:
+                    assert outcomes[process_id].state is State.REVERTED
+                    scene.assert_unchanged()
+                case State.COMPLETED:
+                    assert not outcomes
+                    scene.assert_done()
+                case _:
+                    assert not outcomes
+                    scene.assert_unchanged()
+        case Next.STOP | Next.FORCE:
+            if state in (State.RUNNING, State.CREATED):
+                assert vault.stop_process(process_id, force=then is Next.FORCE) == process_id
+                assert vault.get_process(process_id).state is State.REVERTED
+                scene.assert_unchanged()
+            elif scene.is_named:
+                with pytest.raises(TVProcessError if state else TVArgumentError):
+                    vault.stop_process(ID)
+        case Next.RIVAL:
+            rival = BY_NAME[attempt.rival or attempt.operation]
+            if state is State.COMPLETED:
+                return
+            if scene.is_named and state is not None:
+                before = states.state(scene.vault_dir)
+                with pytest.raises(TVLockError, match=f"{ID!r} .*by bob, interrupted.*pid .*since") as caught:
+                    rival.call(vault, scene.made, "")
+                assert caught.value.holder == ID
+                assert states.state(scene.vault_dir) == before
+                return
+            rival.call(vault, scene.made, "")
+            if process_id:
+                assert vault.get_process(process_id).state is State.REVERTED
+            if rival is attempt:
+                scene.assert_done()

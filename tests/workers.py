@@ -1,0 +1,282 @@
+"""Workers for tests: processes of the operating system that can be killed, interrupted and suspended at a chosen point.
+
+They are forked from a server that has imported everything already, so that hundreds of them fit into a run. A *point*
+is the moment before or after a call, such as ``before Endings.finish``; the user code of the tests has points of its
+own, called ``row 3``. What a worker does there is a ``Fault``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import psutil
+
+PATIENCE = 30.0
+"""How many seconds anything may take before a test fails."""
+
+CALLS_VARIABLE = "TABLEVAULT_TEST_CALLS"
+
+_ROOT = Path(__file__).resolve().parent.parent
+_CONTEXT = multiprocessing.get_context("forkserver")
+_PRELOADED = [
+    "pyarrow.parquet",
+    "tablevault_like.builders.template",
+    "tablevault_like.operations.execution",
+    "tablevault_like.vault",
+    "tests.workers",
+]
+
+
+class Trouble(Exception):
+    """What user code, or the disk, raises in these tests."""
+
+
+class Action(Enum):
+    """What happens to a worker that reaches a point."""
+
+    KILL = "SIGKILL"
+    INTERRUPT = "SIGINT"
+    TERMINATE = "SIGTERM"
+    FAIL = "an exception"
+    REFUSE = "an error of the vault's own"
+    WAIT = "a wait for the test"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a worker does when it reaches a point for the ``nth`` time: once, unless ``nth`` is None."""
+
+    point: str
+    action: Action
+    nth: int | None = 1
+
+    def __str__(self) -> str:
+        return f"{self.action.value} {self.point}"
+
+
+class Worker:
+    """A worker that runs one task. Whatever the test does, it doesn't outlive it (see ``starting``)."""
+
+    def __init__(self, process: Any, connection: Connection) -> None:
+        self._process = process
+        self._connection = connection
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
+    def arrive(self) -> str:
+        """Wait until the worker is at a point where it waits, and return the point."""
+        kind, point = self._receive()
+        if kind == "raised":
+            raise point
+        assert kind == "arrived", f"the worker {kind} instead of arriving"
+        return str(point)
+
+    def go(self) -> None:
+        """Let it go on from where it waits."""
+        self._connection.send("go")
+
+    def result(self) -> Any:
+        """Wait for the end of the task and return what it returned, or raise what it raised."""
+        try:
+            kind, value = self._receive()
+        except EOFError:
+            kind, value = "raised", Trouble(f"the worker ended without a word: {self.end()}")
+        self.end()
+        if kind == "raised":
+            raise value
+        assert kind == "returned", f"the worker {kind} {value} instead of returning"
+        return value
+
+    def end(self) -> int:
+        """Wait for the end of the worker and return its exit code: negative for a signal."""
+        self._process.join(PATIENCE)
+        assert self._process.exitcode is not None, "the worker doesn't end"
+        return int(self._process.exitcode)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.end()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Keep it from running, as a debugger or a laptop's lid would."""
+        self.signal(signal.SIGSTOP)
+        process = psutil.Process(self.pid)
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
+        try:
+            yield
+        finally:
+            if self._process.is_alive():
+                self.signal(signal.SIGCONT)
+
+    def dismiss(self) -> None:
+        """End it, if it hasn't ended."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join(PATIENCE)
+        self._process.close()
+        self._connection.close()
+
+    def _receive(self) -> tuple[str, Any]:
+        assert self._connection.poll(PATIENCE), "the worker says nothing"
+        found: tuple[str, Any] = self._connection.recv()
+        return found
+
+
+class Workers:
+    """Starts workers, and ends those that a test leaves behind."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._started: list[Worker] = []
+
+    def start(self, task: Callable[..., object], *arguments: object, fault: Fault | None = None) -> Worker:
+        """Run a function of a test module in a worker of its own."""
+        mine, its = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(target=_work, args=(its, dict(self._environment), fault, task, arguments))
+        with mock.patch.dict(os.environ, PYTHONPATH=str(_ROOT), OPENBLAS_NUM_THREADS="1"):
+            _CONTEXT.set_forkserver_preload(_PRELOADED)
+            process.start()
+        its.close()
+        worker = Worker(process, mine)
+        self._started.append(worker)
+        return worker
+
+    def run(self, task: Callable[..., object], *arguments: object, fault: Fault | None = None) -> Worker:
+        """Run a function in a worker of its own, and wait for the end."""
+        worker = self.start(task, *arguments, fault=fault)
+        worker.end()
+        return worker
+
+    def dismiss(self) -> None:
+        for worker in self._started:
+            worker.dismiss()
+        self._started.clear()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that can't tell of itself, for a limited time."""
+    for _ in range(int(PATIENCE / 0.005)):
+        if is_so():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it never became so")
+
+
+def note_call(text: str) -> None:
+    """Note a call of user code in the file of calls. It stays noted if the worker is killed in the next moment."""
+    descriptor = os.open(os.environ[CALLS_VARIABLE], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(descriptor, f"{text}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def pass_point(point: str) -> None:
+    """Tell that this worker is at a point. Nothing happens where no fault is rehearsed."""
+    if _rehearsal is not None:
+        _rehearsal.reach(point)
+
+
+class _Rehearsal:
+    """What is to happen in this worker, and where."""
+
+    def __init__(self, connection: Connection, fault: Fault | None) -> None:
+        self._connection = connection
+        self._fault = fault
+        self._times = 0
+
+    def reach(self, point: str) -> None:
+        if self._fault is None or point != self._fault.point:
+            return
+        self._times += 1
+        if self._fault.nth in (None, self._times):
+            self._act(self._fault.action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Action.KILL:
+                os.kill(os.getpid(), signal.SIGKILL)
+                threading.Event().wait()
+            case Action.INTERRUPT:
+                os.kill(os.getpid(), signal.SIGINT)
+            case Action.TERMINATE:
+                os.kill(os.getpid(), signal.SIGTERM)
+            case Action.FAIL:
+                raise Trouble("the disk is on fire")
+            case Action.REFUSE:
+                from tablevault_like.errors import TVArgumentError
+
+                raise TVArgumentError("no such thing")
+            case Action.WAIT:
+                assert self._fault is not None
+                self._connection.send(("arrived", self._fault.point))
+                self._connection.recv()
+
+    def install(self) -> None:
+        """Make the point of the fault be passed, if it is that of a call: ``before module:Class.method``."""
+        if self._fault is None or ":" not in self._fault.point:
+            return
+        when, _, where = self._fault.point.partition(" ")
+        module, _, path = where.partition(":")
+        *parents, name = path.split(".")
+        owner = functools.reduce(getattr, parents, importlib.import_module(module))
+        original = getattr(owner, name)
+        point = self._fault.point
+
+        @functools.wraps(original)
+        def passing(*arguments: Any, **fields: Any) -> Any:
+            if when == "before":
+                pass_point(point)
+            result = original(*arguments, **fields)
+            if when == "after":
+                pass_point(point)
+            return result
+
+        setattr(owner, name, passing)
+
+
+_rehearsal: _Rehearsal | None = None
+
+
+def _work(
+    connection: Connection,
+    environment: Mapping[str, str],
+    fault: Fault | None,
+    task: Callable[..., object],
+    arguments: tuple[object, ...],
+) -> None:
+    global _rehearsal
+    os.environ.update(environment)
+    # Whoever runs the tests may ignore these signals; a worker of ours is what a user starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _rehearsal = _Rehearsal(connection, fault)
+    _rehearsal.install()
+    try:
+        result = task(*arguments)
+    except BaseException as error:  # noqa: BLE001 - the test raises it again
+        connection.send(("raised", error))
+        if isinstance(error, SystemExit):
+            raise
+        raise SystemExit(128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1) from None
+    connection.send(("returned", result))
