@@ -24,6 +24,8 @@ from pathlib import Path
 import psutil
 from filelock import Timeout, UnixFileLock
 
+from tablevault_like.storage import files
+
 _CLAIM_SECONDS = 0.25
 _POLL_SECONDS = 0.005
 
@@ -95,7 +97,7 @@ class WorkerLock:
         """
         deadline = time.monotonic() + _CLAIM_SECONDS
         while True:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_directory(self.path.parent)
             # The folder may be swept away in between, when the process that it belonged to ended.
             with suppress(FileNotFoundError):
                 return self._acquire_existing(max(0.0, deadline - time.monotonic()))

@@ -17,6 +17,7 @@ from tablevault_like.cli.instances import made_by
 from tablevault_like.cli.output import Cell, Facts, Listing, jsonable
 from tablevault_like.cli.session import Driving, Session
 from tablevault_like.cli.words import as_commands
+from tablevault_like.layout import Layout
 from tablevault_like.model import ProcessRecord, State
 from tablevault_like.vault import TableVault
 
@@ -40,7 +41,10 @@ def ps(
     """
     if process_id:
         record = session.vault.get_process(process_id)
-        session.output.give(_document(record), lambda: list(_in_full(record, with_traceback=traceback)))
+        log = Layout(session.folder.absolute()).process(record.process_id).output_log
+        output = str(log) if log.is_file() else None
+        document = {**_document(record), "output": output}
+        session.output.give(document, lambda: list(_in_full(record, output=output, with_traceback=traceback)))
         return
     active = session.vault.get_active_processes()
     documents = [_document(record) for record in active.values()]
@@ -173,7 +177,7 @@ def _family(active: Mapping[str, ProcessRecord]) -> Iterator[tuple[str, ProcessR
     return below(None, "")
 
 
-def _in_full(record: ProcessRecord, *, with_traceback: bool) -> Iterator[object]:
+def _in_full(record: ProcessRecord, *, output: str | None, with_traceback: bool) -> Iterator[object]:
     facts: list[tuple[str, Cell]] = [
         ("process", record.process_id),
         ("operation", record.operation),
@@ -194,6 +198,7 @@ def _in_full(record: ProcessRecord, *, with_traceback: bool) -> Iterator[object]
         ("locks", "\n".join(record.locks)),
         ("waits for", "\n".join(record.waits_for)),
         ("held up by", "\n".join(record.blocked_by)),
+        ("output", output or ""),
         ("error", (f"{record.error.type}: {record.error.message}" if record.error else "", "red")),
         ("to go on", _resume_line(record) or ""),
         ("next", as_commands(record.next_steps)),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.catalog.instances import NewInstance
 from tablevault_like.errors import TVArgumentError, TVProcessError
-from tablevault_like.layout import ProcessLayout
+from tablevault_like.layout import ProcessLayout, TableLayout
 from tablevault_like.model import (
     ARTIFACT_DTYPE,
     BASE_VERSION,
@@ -83,8 +82,9 @@ class CreateInstance(Operation):
         for name, text in self._builder_texts(run).items():
             files.write_file(staged.builder(name), text)
         files.sync_tree(staged.folder)
-        target = self._target(run)
-        files.make_directory(target.parent)
+        table = self._table(run)
+        places.make_table_folder(table)
+        target = table.temporary(self.version).folder
         if target.exists():
             # No instance of that name exists and its lock is held here, so it is what a crash left behind.
             files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
@@ -109,10 +109,9 @@ class CreateInstance(Operation):
     def undo(self, run: Run) -> None:
         publication.remove(run, self.table_name, temporary_id(self.version))
 
-    def _target(self, run: Run) -> Path:
+    def _table(self, run: Run) -> TableLayout:
         with run.journal.catalog.snapshot() as db:
-            table = tables.get(db, self.table_name)
-        return places.table_layout(run.layout, table).temporary(self.version).folder
+            return places.table_layout(run.layout, tables.get(db, self.table_name))
 
     def _origin(self, db: Database) -> InstanceRecord | None:
         if self.origin_id is not None:

@@ -65,7 +65,7 @@ class Publication:
         """Rename the staged folder to where its instance will be looked for."""
         staged = run.files.staged_instance(self.instance_id)
         files.protect(staged.folder)
-        files.make_directory(self._placed(run).folder.parent)
+        places.make_table_folder(places.table_layout(run.layout, self.temporary))
         files.place(staged.folder, self._placed(run).folder)
 
     def publish(self, run: Run, db: Database) -> None:
@@ -113,6 +113,7 @@ def stage_artifacts(run: Run, temporary: InstanceRecord, staged: InstanceLayout)
         files.copy_tree(placed, staged.artifacts)
     else:
         staged.artifacts.mkdir()
+    files.sync_directory(staged.folder)
 
 
 def withdraw(run: Run, temporary: InstanceRecord, instance_id: str) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tablevault_like.catalog import processes
+from tablevault_like.catalog import locks, processes
 from tablevault_like.catalog.processes import ProcessRow
-from tablevault_like.locks import WorkerLock
+from tablevault_like.locks import WorkerLock, is_held
 from tablevault_like.model import State, StopIntent
 from tablevault_like.process import housekeeping
 from tablevault_like.process.journal import Journal
@@ -60,17 +60,36 @@ class Endings:
 
     @contextmanager
     def leaving(self, lock: WorkerLock, process_id: str) -> Iterator[None]:
-        """Let go of a worker lock afterwards. Of a process that nobody can claim again, the folder goes with it.
+        """Let go of a worker lock afterwards. What a process that has ended, or was never recorded, left there goes.
 
-        That is one that ended and was never given an id, or one that was never recorded.
+        Its folder goes with it, unless it was given an id: then it may be claimed again.
         """
         try:
             yield
             row = self.journal.find(process_id)
             if row is None or (row.state.has_ended and not row.named):
                 housekeeping.dismiss(self.journal.layout, process_id)
+            elif row.state.has_ended:
+                housekeeping.sweep(self.journal.layout, process_id)
         finally:
             lock.release()
+
+    def tidy(self) -> None:
+        """Remove what workers left behind that died while they waited for locks, or during their housekeeping."""
+        with self.journal.catalog.snapshot() as db:
+            waiting = {waiter.process_id for waiter in locks.waiters(db)}
+            live = {row.process_id for row in processes.live(db)}
+        layout = self.journal.layout
+        kept = {path.name for path in layout.processes.iterdir() if layout.process(path.name).worker_lock.is_file()}
+        for process_id in sorted((kept | waiting) - live):
+            path = layout.process(process_id).worker_lock
+            lock = WorkerLock(path)
+            if is_held(path) or not lock.acquire():
+                continue
+            with self.leaving(lock, process_id):
+                if process_id in waiting:
+                    with self.journal.catalog.transaction() as db:
+                        locks.dequeue(db, process_id)
 
     def revert(self, operation: Operation, run: Run, error: BaseException | None) -> None:
         """Undo a process whose worker lock is held by this worker. Its live children first."""

@@ -21,6 +21,7 @@ def dismiss(layout: Layout, process_id: str) -> None:
     Whoever waits for the lock finds that the file has no name any more, and looks for the process anew. What a worker
     in the background has put out stays.
     """
+    sweep(layout, process_id)
     folder = layout.process(process_id)
     if not folder.output_log.exists():
         files.remove(folder.folder)

@@ -20,15 +20,17 @@ from tablevault_like.engines.base import Stop
 
 
 class Interrupts:
-    """The signals that arrive while a process runs. Used in a ``with``."""
+    """The signals that arrive while a process is claimed and runs. Used in a ``with``, which may be entered twice."""
 
     def __init__(self) -> None:
         self._stop: Stop | None = None
         self._received: int | None = None
         self._previous: dict[int, signal.Handlers] = {}
+        self._depth = 0
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        self._depth += 1
+        if self._depth == 1 and threading.current_thread() is threading.main_thread():
             for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
                 found = signal.getsignal(number)
                 if found == default:
@@ -37,6 +39,9 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()

@@ -145,8 +145,8 @@ class Journal:
             epoch = processes.raise_epoch(
                 db, row.process_id, host=current.host or "", pid=current.pid or 0, now=self.now()
             )
-            # What is being reverted already can't be kept any more; else the newest wish counts.
-            is_lost = current.state is State.REVERTING or current.stop_intent is StopIntent.REVERT
+            # What is being reverted already, or isn't kept yet, can't be kept; else the newest wish counts.
+            is_lost = current.state in (State.CREATED, State.REVERTING) or current.stop_intent is StopIntent.REVERT
             if current.state not in (State.STOPPING, State.REVERTING):
                 self.advance(db, row.process_id, epoch, current.state, State.STOPPING)
             processes.set_stop_intent(db, row.process_id, StopIntent.REVERT if is_lost else intent)

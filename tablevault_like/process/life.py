@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tablevault_like.catalog import processes
+from tablevault_like.catalog import locks, processes
 from tablevault_like.errors import TVProcessError
 from tablevault_like.locks import is_held
 from tablevault_like.process import records
@@ -40,6 +40,11 @@ class Life:
     def running_error(self, process_id: str) -> TVProcessError:
         """Return the error that says which living worker is at a process."""
         with self.journal.catalog.snapshot() as db:
+            if processes.find(db, process_id) is None and locks.waiting(db, process_id) is None:
+                return TVProcessError(
+                    f"Another worker uses the process id {process_id!r} at this moment. Call again.",
+                    process_id=process_id,
+                )
             record = records.find(db, self.journal.layout, process_id)
         return TVProcessError(
             f"A living worker is at {records.summary(record)}. Wait for it, or end it with "

@@ -43,7 +43,9 @@ class Outcome:
     error: str | None = None
 
     def __str__(self) -> str:
-        return self.state.lower() if self.error is None else f"{self.state.lower()}: {self.error}"
+        # Its worker, this one, is done with it: what is still running then was interrupted.
+        status = "interrupted" if self.state in (State.CREATED, State.RUNNING) else self.state.lower()
+        return status if self.error is None else f"{status}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,16 @@ class Runner:
         """Go on with every top-level process whose worker is dead. One that fails doesn't stop the others."""
         with self.journal.catalog.snapshot() as db:
             found = [row for row in processes.live(db) if row.parent_id is None or not _is_live(db, row.parent_id)]
-        return {
+        outcomes = {
             row.process_id: self._restart_one(row)
             for row in found
             if not row.paused_on_request and not self._life.is_alive(row.process_id)
         }
+        try:
+            self._endings.tidy()
+        except Exception:
+            log.warning("housekeeping after dead workers failed", exc_info=True)
+        return outcomes
 
     def stop(self, process_id: str, *, force: bool = False, materialize: bool = False) -> str:
         """Revert a process that hasn't ended, or keep what it has done, and return its id.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from tablevault_like.model import State
 from tablevault_like.process import context, records, waiting
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
+from tablevault_like.process.interrupts import Interrupts
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
+
+log = logging.getLogger("tablevault_like")
 
 _POLL_SECONDS = (0.002, 0.05)
 
@@ -49,24 +53,31 @@ class Start:
         self._is_queued = False
         self._declared = Declaration(())
         self._blocked = waiting.Blockers((), ())
+        self._beyond_help: set[str] = set()
+        self._interrupts = Interrupts()
+        self._recorded: Run | None = None
         self._lock = WorkerLock(journal.layout.process(request.process_id).worker_lock)
 
     def run(self, lock: WorkerLock | None = None) -> str:
         """Run the process to its end and return its id. ``lock`` is its worker lock, if the caller holds it."""
-        if self.operation.is_catalog_only and lock is None and self._is_done_at_once():
-            return self._process_id
-        self._lock = lock or self._lock
-        if not self._lock.is_mine and not self._lock.acquire():
-            raise self._life.running_error(self._process_id)
-        try:
-            claimed = self._claim()
-        except BaseException:
-            self._give_up()
-            raise
-        if claimed is None:
-            self._give_up()
-            return self._process_id
-        return self._driver.drive(self.operation, claimed, self._lock)
+        with self._interrupts:
+            if self.operation.is_catalog_only and lock is None and self._is_done_at_once():
+                return self._process_id
+            self._lock = lock or self._lock
+            if not self._lock.is_mine and not self._lock.acquire():
+                raise self._life.running_error(self._process_id)
+            try:
+                run = self._claim()
+                if self.operation.is_catalog_only:
+                    self._endings.finish(self.operation, run)
+            except BaseException as error:
+                self._give_up()
+                self._tell_if_completed(error)
+                raise
+            if self.operation.is_catalog_only:
+                self._give_up()
+                return self._process_id
+            return self._driver.drive(self.operation, run, self._lock)
 
     def _is_done_at_once(self) -> bool:
         """Claim and publish in one transaction, without a worker lock, unless there is something to wait for.
@@ -80,23 +91,28 @@ class Start:
                     return False
                 run = self._record(db, declaration)
                 self._complete(run, db)
+            self._endings.finish(self.operation, run)
         except BaseException as error:
-            row = self._journal.find(self._process_id)
-            if row is not None and row.state is State.COMPLETED:
-                error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
+            self._tell_if_completed(error)
             raise
-        self._endings.finish(self.operation, run)
         return True
+
+    def _tell_if_completed(self, error: BaseException) -> None:
+        """Add to an error that came after the commit that the operation completed, and do its housekeeping again."""
+        run, row = self._recorded, self._journal.find(self._process_id)
+        if run is not None and row is not None and (row.epoch, row.state) == (run.epoch, State.COMPLETED):
+            error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
+            self._endings.finish(self.operation, run)
 
     def _complete(self, run: Run, db: Database) -> None:
         self._journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
         self.operation.publish(run, db)
         self._journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
 
-    def _claim(self) -> Run | None:
+    def _claim(self) -> Run:
         """Wait until all locks are granted, and record the process with them.
 
-        ``None``: it completed in that transaction.
+        What is ``is_catalog_only`` has completed then.
         """
         self.operation.prepare(self._journal.layout.process(self._process_id))
         deadline = time.monotonic() + self._request.lock_timeout
@@ -104,13 +120,10 @@ class Start:
         while True:
             run = self._try_to_claim()
             if run is not None:
-                if self.operation.is_catalog_only:
-                    self._endings.finish(self.operation, run)
-                    return None
                 if not self.operation.reads_files or self._is_still_so(run):
                     return run
                 continue
-            if any(self._endings.recover(process_id) for process_id in self._dead_holders()):
+            if any(self._recover(process_id) for process_id in self._dead_holders()):
                 continue
             if time.monotonic() >= deadline:
                 raise self._lock_error()
@@ -155,14 +168,16 @@ class Start:
             named=self._request.is_named,
             parent_id=self._parent_id,
         )
-        return Run(
+        self._recorded = Run(
             self._process_id,
             epoch,
             self._request.is_named,
             self._request.author,
             self._journal,
+            interrupts=self._interrupts,
             facts=declaration.facts,
         )
+        return self._recorded
 
     def _is_still_so(self, run: Run) -> bool:
         """Tell whether what was declared holds under the locks.
@@ -236,8 +251,18 @@ class Start:
             if row is not None
             and (not row.named or row.state in (State.REVERTING, State.STOPPING))
             and row.state is not State.PAUSED
+            and row.process_id not in self._beyond_help
             and not self._life.is_alive(row.process_id)
         ]
+
+    def _recover(self, process_id: str) -> bool:
+        """End a dead process that is in the way, and tell whether it is out of the way now."""
+        try:
+            return self._endings.recover(process_id)
+        except Exception:
+            log.warning("process %s is dead, and could not be ended", process_id, exc_info=True)
+            self._beyond_help.add(process_id)
+            return False
 
     def _give_up(self) -> None:
         """Leave the queue, undo a claim that was cut short, and let go of the worker lock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tablevault_like.layout import InstanceLayout, Layout, TableLayout
 from tablevault_like.model import InstanceRecord, TableRecord
+from tablevault_like.storage import files
 
 
 def table_layout(layout: Layout, record: TableRecord | InstanceRecord) -> TableLayout:
@@ -12,6 +13,15 @@ def table_layout(layout: Layout, record: TableRecord | InstanceRecord) -> TableL
     if record.next_folder is not None and not place.folder.is_dir():
         return layout.table(record.next_folder)
     return place
+
+
+def make_table_folder(place: TableLayout) -> None:
+    """Make a table's folder if it isn't there, durably.
+
+    One that is there may have been made by housekeeping that nobody synced, so its name is synced in any case.
+    """
+    place.folder.mkdir(exist_ok=True)
+    files.sync_directory(place.folder.parent)
 
 
 def instance_layout(layout: Layout, record: InstanceRecord) -> InstanceLayout:
