@@ -134,10 +134,11 @@ class Demo(Narrator):
         self.service = Service(place / "service")
         self.names: dict[str, Any] = {"TableVault": TableVault, "folder": str(self.vault_dir)}
         self.rows = 0
+        self.has_explained_repeats = False
 
     def run(self) -> None:
-        print(
-            "A vault keeps tables that slow and costly functions make, row by row. Here each call of such a function\n"
+        self.tell(
+            "A vault keeps tables that slow and costly functions make, row by row. Here each call of such a function "
             "takes 20 ms and is noted in a file, so that one can see what becomes of it when the work is interrupted."
         )
         self.build()
@@ -352,7 +353,8 @@ class Demo(Narrator):
             f"{len(calls)} rows ({self.rows} in each of 4 builders): {times[1]} called once, {times[2]} called twice",
             len(calls) == times[1] + times[2] == self.results and repeated == in_flight,
         )
-        if in_flight:
+        if in_flight and not self.has_explained_repeats:
+            self.has_explained_repeats = True
             self.tell(
                 "Called twice were those whose result wasn't recorded yet when the worker died: it was inside their "
                 "function, or had left it in the last milliseconds. A service can tell such a call by its row key, "

@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +65,8 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
         row = journal.find(str(request["process_id"]))
         if row is not None and row.epoch != before and row.started_at is not None:
             worker.stdout.close()
+            # Somebody has to take its exit status, or it stays a zombie for as long as the caller lives.
+            threading.Thread(target=worker.wait, daemon=True).start()
             return row.process_id
         time.sleep(_POLL_SECONDS)
     with worker.stdout:

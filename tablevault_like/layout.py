@@ -147,6 +147,10 @@ class ProcessLayout:
         """What a dataframe builder returned, kept until the process ends."""
         return self.folder / "frames" / f"{builder}.parquet"
 
+    def frame_with_old(self, builder: str) -> Path:
+        """The frame of an IndexBuilder with the rows that were kept from its origin."""
+        return self.folder / "frames" / f"{builder}.with_old.parquet"
+
     @property
     def output_log(self) -> Path:
         return self.folder / "output.log"

@@ -16,6 +16,7 @@ from tablevault_like.catalog import Catalog, vaults
 from tablevault_like.errors import TVArgumentError
 from tablevault_like.layout import FORMAT_VERSION, Layout
 from tablevault_like.model import BASE_VERSION, OnChange, ProcessRecord, State, check_process_id, new_process_id
+from tablevault_like.operations import folders
 from tablevault_like.operations.builder_files import CreateBuilderFile, DeleteBuilderFile
 from tablevault_like.operations.code import CreateCodeModule, DeleteCodeModule
 from tablevault_like.operations.execute import ExecuteInstance
@@ -89,7 +90,10 @@ class TableVault:
             lock_timeout=lock_timeout,
         )
         self._reader = Reader(catalog, layout)
-        self.restarted: dict[str, Outcome] = self._runner.restart() if restart else {}
+        self.restarted: dict[str, Outcome] = {}
+        if restart:
+            self.restarted = self._runner.restart()
+            folders.tidy(self._journal)
 
     # --- tables
 

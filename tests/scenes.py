@@ -28,7 +28,7 @@ def library_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def vault_dir(library_dir: Path, tmp_path: Path) -> Path:
+def copy_dir(library_dir: Path, tmp_path: Path) -> Path:
     """Return a copy of the library."""
     return Path(shutil.copytree(library_dir / "vault", tmp_path / "vault"))
 

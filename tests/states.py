@@ -41,11 +41,23 @@ def state(vault_dir: Path) -> State:
     return {"rows": _rows(vault_dir), "files": dict(_files(vault_dir))}
 
 
+def processes(vault_dir: Path) -> dict[str, str]:
+    """Return the state of every process that is recorded."""
+    with closing(_connect(vault_dir)) as db:
+        return {row[0]: row[1] for row in db.execute("SELECT process_id, state FROM processes")}
+
+
 def without_partial_frames(found: State) -> State:
     """Leave out the frames that a reverted execution may leave in its temporary instance."""
-    files = {
-        name: what for name, what in found["files"].items() if not re.fullmatch(r"[^/]+/TEMP_[^/]+/table.parquet", name)
-    }
+    return _without(found, r"[^/]+/TEMP_[^/]+/table.parquet")
+
+
+def without_trash(found: State) -> State:
+    return _without(found, r"metadata/trash/.*")
+
+
+def _without(found: State, name: str) -> State:
+    files = {path: what for path, what in found["files"].items() if not re.fullmatch(name, path)}
     return {**found, "files": files}
 
 
@@ -110,6 +122,7 @@ def litter(vault_dir: Path) -> list[str]:
         live = {row[0] for row in db.execute("SELECT process_id FROM processes WHERE ended_at IS NULL")}
         named = {row[0] for row in db.execute("SELECT process_id FROM processes WHERE named")}
         deleters = [row[0] for row in db.execute("SELECT process_id FROM processes")]
+        deleters += [f"{row[0]}-" for row in db.execute("SELECT name FROM tables")]
     known = {".tablevault", "code_functions", "metadata", "metadata/catalog.sqlite", "metadata/processes"}
     known |= {"metadata/catalog.sqlite-journal"}  # SQLite removes it when it is opened next
     known |= {"metadata/trash", *folders.values(), *instances}

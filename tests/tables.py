@@ -135,3 +135,8 @@ class Background:
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def notes(error: BaseException) -> list[str]:
+    """Return the notes of an error: where it was, and what became of the process."""
+    return list(getattr(error, "__notes__", []))

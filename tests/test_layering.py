@@ -45,7 +45,7 @@ LAYERS = {
             "endings driving stopping start runner"
         ),
     ],
-    "4 operations": ["operations: sources publication execution *"],
+    "4 operations": ["operations: sources folders publication execution *"],
     "5 around": ["reading", "tree", "background", "monitor: *", "archive", "check"],
     "6 face": ["vault __init__"],
     "7a shell": ["cli: output words formats places frames errors completion options session app instances contents execution *"],

@@ -2,7 +2,8 @@
 
 They are forked from a server that has imported everything already, so that hundreds of them fit into a run. A *point*
 is the moment before or after a call, such as ``before Endings.finish``; the user code of the tests has points of its
-own, called ``row 3``. What a worker does there is a ``Fault``.
+own, called ``row 3``. ``GROUND`` is a point before every call that changes a file or the catalog, and after every
+commit. What a worker does at a point is a ``Fault``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +31,17 @@ PATIENCE = 30.0
 """How many seconds anything may take before a test fails."""
 
 CALLS_VARIABLE = "TABLEVAULT_TEST_CALLS"
+
+GROUND = "ground call"
+_GROUND_CALLS = {
+    "tablevault_like.storage.files": (
+        *("write_file", "sync_file", "sync_directory", "make_directory", "place", "replace", "copy_file", "remove"),
+        *("protect", "unprotect", "discard"),
+    ),
+    "tablevault_like.storage.rows": ("RowStore.create", "RowStore.claim", "RowStore.record", "RowStore.forget"),
+    "tablevault_like.storage.tables": ("write_arrow_table",),
+    "tablevault_like.locks": ("WorkerLock.acquire", "WorkerLock.release"),
+}
 
 _ROOT = Path(__file__).resolve().parent.parent
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -234,25 +247,51 @@ class _Rehearsal:
 
     def install(self) -> None:
         """Make the point of the fault be passed, if it is that of a call: ``before module:Class.method``."""
-        if self._fault is None or ":" not in self._fault.point:
+        if self._fault is None:
             return
-        when, _, where = self._fault.point.partition(" ")
-        module, _, path = where.partition(":")
-        *parents, name = path.split(".")
-        owner = functools.reduce(getattr, parents, importlib.import_module(module))
-        original = getattr(owner, name)
         point = self._fault.point
+        if point == GROUND:
+            for module, names in _GROUND_CALLS.items():
+                for name in names:
+                    _watch(module, name, before=point)
+            _watch_commits(point)
+        elif ":" in point:
+            when, _, where = point.partition(" ")
+            module, _, name = where.partition(":")
+            _watch(module, name, **{when: point})
 
-        @functools.wraps(original)
-        def passing(*arguments: Any, **fields: Any) -> Any:
-            if when == "before":
-                pass_point(point)
-            result = original(*arguments, **fields)
-            if when == "after":
-                pass_point(point)
-            return result
 
-        setattr(owner, name, passing)
+def _watch(module: str, path: str, *, before: str | None = None, after: str | None = None) -> None:
+    """Make every call of a function or method pass a point."""
+    *parents, name = path.split(".")
+    owner = functools.reduce(getattr, parents, importlib.import_module(module))
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def passing(*arguments: Any, **fields: Any) -> Any:
+        if before is not None:
+            pass_point(before)
+        result = original(*arguments, **fields)
+        if after is not None:
+            pass_point(after)
+        return result
+
+    setattr(owner, name, passing)
+
+
+def _watch_commits(point: str) -> None:
+    """Make every commit of the catalog pass a point twice: before it, and when it is durable."""
+    from tablevault_like.catalog import Database
+
+    def execute(self: Database, sql: str, *parameters: Any) -> Any:
+        if sql == "COMMIT":
+            pass_point(point)
+        result = sqlite3.Connection.execute(self, sql, *parameters)
+        if sql == "COMMIT":
+            pass_point(point)
+        return result
+
+    Database.execute = execute  # type: ignore[method-assign]
 
 
 _rehearsal: _Rehearsal | None = None

@@ -30,7 +30,8 @@ def partial_frame(folder: ProcessLayout, plan: Plan) -> PartialFrame:
     with RowStore.read(folder.rows) as store:
         index = plan.builders[0]
         made: dict[str, pd.Series] = {}
-        first = _columns(folder, index, store, rows=None)
+        with_old = folder.frame_with_old(index.name)
+        first = tables.read_table(with_old) if with_old.exists() else _columns(folder, index, store, rows=None)
         rows = 0 if first is None else len(first)
         for builder in plan.builders:
             found = first if builder is index else _columns(folder, builder, store, rows=rows)

@@ -15,6 +15,12 @@ def find(db: Database, name: str) -> TableRecord | None:
     return None if row is None else _record(row)
 
 
+def find_by_id(db: Database, table_id: int) -> TableRecord | None:
+    """Return the table of that id, whatever its name is by now; ``None`` if it was deleted."""
+    row = db.execute("SELECT * FROM tables WHERE table_id = ? AND deleted_at IS NULL", (table_id,)).fetchone()
+    return None if row is None else _record(row)
+
+
 def get(db: Database, name: str) -> TableRecord:
     """Return the table of that name. Raises TVArgumentError, with the nearest name, if there is none."""
     found = find(db, name)
@@ -80,6 +86,12 @@ def folders_deleted_by(db: Database, process_id: str) -> list[str]:
     """Return the folders of the tables that a process has deleted, under both names that each may have."""
     rows = db.execute("SELECT folder, next_folder FROM tables WHERE deleted_by = ?", (process_id,))
     return [folder for row in rows for folder in row if folder is not None]
+
+
+def deleted_folders(db: Database) -> list[tuple[str, str]]:
+    """Return the folders that deleted tables had, with the process that deleted each."""
+    rows = db.execute("SELECT folder, next_folder, deleted_by FROM tables WHERE deleted_at IS NOT NULL")
+    return [(folder, row["deleted_by"]) for row in rows for folder in (row["folder"], row["next_folder"]) if folder]
 
 
 def _record(row: sqlite3.Row) -> TableRecord:

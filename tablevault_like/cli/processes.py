@@ -67,15 +67,12 @@ def stop(
     """
     session.vault.stop_process(process_id, force=force, materialize=materialize)
     record = session.vault.get_process(process_id)
-    made = (
-        made_by(session, process_id, str(record.arguments["table_name"]))
-        if record.state is State.MATERIALIZED
-        else None
-    )
-    sentence = f"Stopped process {process_id!r}: it was reverted."
+    made, sentence = None, f"Stopped process {process_id!r}: it was reverted."
+    if record.state is State.MATERIALIZED:
+        made = made_by(session, process_id, record.arguments["table_name"])
     if made is not None:
-        place = f"{made.table_name}/{made.instance_id}"
-        sentence = f"Stopped process {process_id!r}: {counted(made.rows, 'row')} are kept as {place}."
+        kept = f"{made.table_name}/{made.instance_id} ({counted(made.rows, 'row')})"
+        sentence = f"Stopped process {process_id!r}: what it had done is kept as {kept}."
     document = {
         "process_id": process_id,
         "operation": record.operation,
@@ -94,21 +91,24 @@ def restart(session: Driving) -> None:
     """
     with session.output.reserved():
         vault = TableVault(session.folder, session.author, restart=True, lock_timeout=session.lock_timeout)
-    outcomes = vault.restarted
-    document = {
-        process_id: {"state": outcome.state, "error": outcome.error and as_commands(outcome.error)}
-        for process_id, outcome in outcomes.items()
-    }
+    documents = [
+        {"process_id": process_id, "state": outcome.state, "error": outcome.error and as_commands(outcome.error)}
+        for process_id, outcome in vault.restarted.items()
+    ]
 
     def people() -> object:
         rows: list[list[Cell]] = [
-            [process_id, (str(outcome.state).lower(), "red" if outcome.error else "green"), known["error"] or ""]
-            for (process_id, outcome), known in zip(outcomes.items(), document.values(), strict=True)
+            [
+                str(each["process_id"]),
+                (str(each["state"]).lower(), "red" if each["error"] else "green"),
+                each["error"] or "",
+            ]
+            for each in documents
         ]
         return Listing(("PROCESS", "STATE", "ERROR"), rows) if rows else "There was nothing to restart."
 
-    session.output.give(document, people)
-    if any(outcome.error for outcome in outcomes.values()):
+    session.output.give(documents, people)
+    if any(each["error"] for each in documents):
         raise typer.Exit(ExitCode.PROCESS)
 
 

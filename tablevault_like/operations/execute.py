@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
 from tablevault_like.catalog import Database, instances, locks, processes
 from tablevault_like.errors import TVArgumentError, TVBuilderError, TVLockError
@@ -50,6 +50,21 @@ class ExecuteInstance(Operation):
     force_execute: bool = False
     background: bool = field(default=False, metadata=HOW)
     on_change: OnChange = field(default=OnChange.ERROR, metadata=HOW)
+
+    def __post_init__(self) -> None:
+        # Rebuilt from its record, it is given plain text.
+        object.__setattr__(self, "on_change", OnChange(self.on_change))
+
+    def for_restart(self) -> Self:
+        return replace(self, on_change=OnChange.ERROR)
+
+    def has_progress(self, folder: ProcessLayout) -> bool:
+        from tablevault_like.storage.rows import RowStore
+
+        if not folder.rows.exists():
+            return False
+        with RowStore.open(folder.rows) as store:
+            return not store.is_empty()
 
     def declare(self, view: View) -> Declaration:
         temporary = publication.get_temporary(view.db, self.table_name, self.version)

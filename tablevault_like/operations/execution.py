@@ -138,7 +138,12 @@ class Execution:
         old = tables.frame_from_table(origin)
         kept = keep_old(frames.built(), old, spec.primary_key)
         dtypes = {name: dtype for name, dtype in spec.dtypes.items() if dtype == ARTIFACT_DTYPE}
-        frames.replace(tables.table_from_frame(kept, dtypes))
+        table = tables.table_from_frame(kept, dtypes)
+        frames.replace(table)
+        # Other builders record their rows by the positions that rows have from now on.
+        path = self.run.files.frame_with_old(spec.name)
+        files.make_directory(path.parent)
+        tables.write_arrow_table(path, table)
 
     def _run_builder(self, planned: PlannedBuilder, spec: BuilderSpec, report: StepReport) -> None:
         current = context.current(self.run.layout.root)
@@ -148,13 +153,13 @@ class Execution:
         if spec.arguments.names is not None:
             validate_arguments(function, spec.arguments.names, location=spec.location("arguments"))
         code = self.building.store.code_number(planned.fingerprint)
-        is_first = True
+        last: Progress | None = None
 
         def tell(progress: Progress) -> None:
-            nonlocal is_first
-            if is_first:
+            nonlocal last
+            if last is None:
                 report.start(total=progress.total, already=progress.done)
-                is_first = False
+            last = progress
             report.update(done=progress.done, failed=progress.failed, total=progress.total)
 
         try:
@@ -165,6 +170,9 @@ class Execution:
             with suppress(TableVaultError, sqlite3.Error):
                 report.flush()
             raise
+        if last is not None and last.total is None:
+            # A generator's total is known when it has ended.
+            report.update(done=last.done, failed=last.failed, total=last.done)
         if self.run.stop.requested:
             raise Interrupted
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.catalog.instances import NewInstance
-from tablevault_like.errors import TVArgumentError, TVProcessError
+from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault_like.layout import ProcessLayout, TableLayout
 from tablevault_like.model import (
     ARTIFACT_DTYPE,
@@ -24,7 +25,7 @@ from tablevault_like.model import (
     check_version,
     temporary_id,
 )
-from tablevault_like.operations import publication
+from tablevault_like.operations import folders, publication
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process.operation import INPUT, Declaration, Operation, View
 from tablevault_like.process.run import Run
@@ -86,7 +87,10 @@ class CreateInstance(Operation):
         places.make_table_folder(table)
         target = table.temporary(self.version).folder
         if target.exists():
-            # No instance of that name exists and its lock is held here, so it is what a crash left behind.
+            # No instance of that name exists and its lock is held here, so it is what a crash left behind: maybe of
+            # this very process, after it had placed the folder.
+            if _is_same(target, staged.folder):
+                return
             files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
         files.place(staged.folder, target)
 
@@ -169,13 +173,8 @@ class DeleteInstance(Operation):
         instances.delete(db, table.table_id, self.instance_id, process_id=run.process_id, now=run.now())
 
     def finish(self, run: Run) -> None:
-        with run.journal.catalog.snapshot() as db:
-            table = tables.find(db, self.table_name)
-        if table is None:
-            return
-        place = places.table_layout(run.layout, table).instance(self.instance_id)
-        if place.folder.is_dir():
-            files.discard(place.folder, run.layout.trash, f"{run.process_id}-{self.instance_id}")
+        name = f"{run.process_id}-{self.instance_id}"
+        folders.put_away_instance(run.journal, self.table_name, self.instance_id, name)
 
 
 @dataclass(frozen=True)
@@ -244,6 +243,17 @@ class WriteInstance(Operation):
 
     def undo(self, run: Run) -> None:
         publication.remove(run, self.table_name, run.instance_id(self.version))
+
+
+def _is_same(folder: Path, other: Path) -> bool:
+    try:
+        return _digests(folder) == _digests(other)
+    except TVFileError:
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: files.sha256(path) for name, path in files.regular_files(folder)}
 
 
 def _origin_builders(run: Run, origin: InstanceRecord, table_name: str) -> dict[str, str]:

@@ -14,7 +14,8 @@ from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.catalog.instances import NewInstance
 from tablevault_like.errors import TVArgumentError
 from tablevault_like.layout import InstanceLayout
-from tablevault_like.model import Column, InstanceRecord, InstanceStatus, temporary_id
+from tablevault_like.model import Column, InstanceRecord, InstanceStatus, Resource, temporary_id
+from tablevault_like.operations import folders
 from tablevault_like.process.run import Run
 from tablevault_like.storage import descriptions, files, manifests, places
 
@@ -157,14 +158,19 @@ def get_temporary(db: Database, table_name: str, version: str) -> InstanceRecord
 
 def discard_temporary(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
     """Remove the folder of a temporary instance that was materialized. Builders edited meanwhile go to the trash."""
-    table = places.table_layout(run.layout, temporary)
-    place, made = table.instance(temporary.instance_id), table.instance(instance_id)
-    if not place.folder.is_dir():
-        return
-    if _texts(place.builders) == _texts(made.builders):
-        files.remove(place.folder)
-    else:
-        files.discard(place.folder, run.layout.trash, f"{run.process_id}-{temporary.instance_id}")
+    with run.journal.catalog.transaction() as db:
+        record = tables.find_by_id(db, temporary.table_id)
+        if record is None or instances.find(db, record.name, temporary.instance_id) is not None:
+            return
+        table = places.table_layout(run.layout, record)
+        place, made = table.instance(temporary.instance_id), table.instance(instance_id)
+        if not place.folder.is_dir() or not folders.is_free(db, Resource.instance(record.name, temporary.instance_id)):
+            return
+        if _texts(place.builders) == _texts(made.builders):
+            # Staging is swept afterwards, when nobody waits for this transaction.
+            files.place(place.folder, run.files.staged_instance(temporary.instance_id).folder)
+        else:
+            files.discard(place.folder, run.layout.trash, f"{run.process_id}-{temporary.instance_id}")
 
 
 def _texts(folder: Path) -> dict[str, bytes]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from tablevault_like.catalog import Database, tables
 from tablevault_like.errors import TVArgumentError
-from tablevault_like.layout import TableLayout
 from tablevault_like.model import LockRequest, Resource, TableRecord, check_table_name
+from tablevault_like.operations import folders
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import descriptions, files, places
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,7 @@ class CreateTable(Operation):
         tables.add(db, record, process_id=run.process_id)
 
     def finish(self, run: Run) -> None:
-        with run.journal.catalog.snapshot() as db:
-            record = tables.find(db, self.table_name)
-        if record is not None:
-            place = places.table_layout(run.layout, record)
-            place.folder.mkdir(exist_ok=True)
-            descriptions.write_table(place, record)
+        folders.follow_table(run.journal, self.table_name)
 
 
 @dataclass(frozen=True)
@@ -86,16 +80,7 @@ class RenameTable(Operation):
         )
 
     def finish(self, run: Run) -> None:
-        with run.journal.catalog.snapshot() as db:
-            record = tables.find(db, self.new_table_name)
-        if record is None or record.next_folder is None:
-            return
-        old, new = run.layout.table(record.folder), run.layout.table(record.next_folder)
-        if old.folder.is_dir():
-            files.place(old.folder, new.folder)
-        with run.journal.catalog.transaction() as db:
-            tables.settle_folder(db, record.table_id, record.next_folder)
-        descriptions.write_table(new, record)
+        folders.follow_table(run.journal, self.new_table_name)
 
 
 @dataclass(frozen=True)
@@ -117,11 +102,9 @@ class DeleteTable(Operation):
 
     def finish(self, run: Run) -> None:
         with run.journal.catalog.snapshot() as db:
-            folders = tables.folders_deleted_by(db, run.process_id)
-        for folder in folders:
-            place: TableLayout = run.layout.table(folder)
-            if place.folder.is_dir():
-                files.discard(place.folder, run.layout.trash, run.process_id)
+            deleted = tables.folders_deleted_by(db, run.process_id)
+        for folder in deleted:
+            folders.put_away_table(run.journal, folder, run.process_id)
 
 
 def _free_folder(run: Run, db: Database, name: str, *, besides: TableRecord | None = None) -> str:

@@ -80,7 +80,7 @@ class Driver:
                 cause.add_note(
                     f"Process {run.process_id!r} was taken over or stopped meanwhile; nothing was undone here."
                 )
-            elif state is State.RUNNING and self._is_to_pause(run, error, cause):
+            elif state is State.RUNNING and self._is_to_pause(operation, run, error, cause):
                 self._pause(run, cause)
             else:
                 self.endings.revert(operation, run, cause)
@@ -91,17 +91,20 @@ class Driver:
             log.warning("process %s could not be settled", run.process_id, exc_info=True)
         raise cause
 
-    def _is_to_pause(self, run: Run, error: BaseException, cause: BaseException) -> bool:
+    def _is_to_pause(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> bool:
         if not run.is_named:
             return False
         is_own = isinstance(cause, TableVaultError) and not isinstance(cause, TVTableError | TVArtifactError)
         if isinstance(error, UserCodeError) or not is_own:
             return True
         with self.journal.catalog.snapshot() as db:
-            return processes.has_finished_step(db, run.process_id)
+            if processes.has_finished_step(db, run.process_id):
+                return True
+        return operation.has_progress(run.files)
 
     def _pause(self, run: Run, cause: BaseException) -> None:
-        if run.is_idle:
+        run.is_abandoned = not run.is_idle
+        if not run.is_abandoned:
             self.journal.pause(run.process_id, run.epoch, cause)
         cause.add_note(
             f"Process {run.process_id!r} is paused: call again with the same process_id to go on, or stop_process() it."
@@ -116,7 +119,7 @@ class Driver:
 
         Until then the process counts as running, which it is, and it is paused only afterwards.
         """
-        if run.is_idle:
+        if not run.is_abandoned:
             self._release(run, lock)
             return
 
@@ -124,9 +127,8 @@ class Driver:
             try:
                 for engine in run.engines:
                     engine.wait()
-                if run.is_named:
-                    with suppress(TableVaultError):
-                        self.journal.pause(run.process_id, run.epoch, run.interrupts.exception())
+                with suppress(TableVaultError):
+                    self.journal.pause(run.process_id, run.epoch, run.interrupts.exception())
             finally:
                 self._release(run, lock)
 

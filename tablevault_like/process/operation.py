@@ -89,6 +89,14 @@ class Operation(ABC):
     def keep(self, run: Run) -> None:
         """Keep the inputs in the process's folder, so that a resume finds them whatever has changed since."""
 
+    def for_restart(self) -> Self:
+        """Return the operation as ``restart`` runs it: with nothing in it that was meant for one call only."""
+        return self
+
+    def has_progress(self, folder: ProcessLayout) -> bool:
+        """Tell whether results are recorded in the process's folder that the catalog may not have been told of yet."""
+        return False
+
     def check_resume(self, view: View, files: ProcessLayout) -> None:
         """Raise TableVaultError if the kept inputs are no longer what they were. Changes nothing."""
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 from tablevault_like.catalog import Database, locks, processes
 from tablevault_like.catalog.locks import Waiter
 from tablevault_like.catalog.processes import ProcessRow, Step
-from tablevault_like.layout import Layout
+from tablevault_like.errors import TVFileError
+from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.locks import is_held
 from tablevault_like.model import LockRequest, ProcessRecord, State
 from tablevault_like.process import waiting
+from tablevault_like.storage.rows import RowStore
 
 
 def active(db: Database, layout: Layout) -> dict[str, ProcessRecord]:
@@ -32,11 +34,18 @@ def find(db: Database, layout: Layout, process_id: str) -> ProcessRecord:
 
 
 def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
-    """Return what is known of a process."""
+    """Return what is known of a process.
+
+    A worker lets go of its lock after it has committed that its process ended, and while this transaction reads nobody
+    commits: so a process that is live here and has no worker was left by it.
+    """
+    folder = layout.process(row.process_id)
+    is_alive = not row.state.has_ended and is_held(folder.worker_lock)
     steps = processes.steps(db, row.process_id)
+    if not is_alive and not row.state.has_ended:
+        steps = _recounted(steps, folder)
     records = tuple(step.record for step in steps)
     under_way = next((step for step in steps if step.record.started_at and not step.record.is_done), None)
-    is_alive = not row.state.has_ended and is_held(layout.process(row.process_id).worker_lock)
     rate, remaining = _speed(under_way, row) if is_alive else (None, None)
     with_rows = [step for step in records if step.rows_done or step.rows_total is not None]
     shown = under_way.record if under_way else (with_rows[-1] if with_rows else None)
@@ -81,7 +90,8 @@ def summary(record: ProcessRecord) -> str:
     where = f"on {record.host}, pid {record.pid}" if record.is_alive else f"last on {record.host}, pid {record.pid}"
     progress = ""
     if record.rows_done or record.rows_total:
-        progress = f", {record.rows_done} rows done" + (f" of {record.rows_total}" if record.rows_total else "")
+        of_all = f" of {record.rows_total}" if record.rows_total else ""
+        progress = f", {record.rows_done}{of_all} row{'' if record.rows_done == 1 and not of_all else 's'} done"
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started_at or record.created_at))
     return (
         f"process {record.process_id!r} ({record.operation} by {record.author}, {record.status}{progress}, {where}, "
@@ -124,6 +134,24 @@ def _describe_waiter(db: Database, layout: Layout, waiter: Waiter) -> ProcessRec
         if is_alive
         else "It gave up waiting when its worker died; nothing is left to do.",
     )
+
+
+def _recounted(steps: list[Step], folder: ProcessLayout) -> list[Step]:
+    """Count the rows of steps that a dead worker left unfinished: its last report may be older than its last commit."""
+    if not folder.rows.exists():
+        return steps
+    try:
+        with RowStore.read(folder.rows) as store:
+            counts = {step.record.name: store.counts(step.record.name) for step in steps if not step.record.is_done}
+    except TVFileError:
+        # It died inside a commit, say. What was reported is true all the same.
+        return steps
+    return [
+        replace(step, record=replace(step.record, rows_done=found.done, rows_failed=found.failed))
+        if (found := counts.get(step.record.name)) is not None and found.done >= step.record.rows_done
+        else step
+        for step in steps
+    ]
 
 
 def _speed(step: Step | None, row: ProcessRow) -> tuple[float | None, float | None]:

@@ -35,6 +35,8 @@ class Run:
     """What the operation found out when it declared its locks; ``None`` after a resume."""
     engines: list[Engine] = field(default_factory=list)
     stop_intent: StopIntent | None = None
+    is_abandoned: bool = False
+    """Threads were left behind in user code when the run ended."""
     made: Any = None
     """What the operation's ``execute`` returned, for its ``publish`` and ``finish``."""
 
@@ -58,7 +60,7 @@ class Run:
         """Return the id of the instance that this process makes: the same in every claim, and never used before."""
         with self.journal.catalog.snapshot() as db:
             row = processes.get(db, self.process_id)
-        unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.layout.root}/{self.process_id}/{row.created_at!r}")
+        unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.process_id}/{row.created_at!r}")
         return f"{version}_{int(row.created_at)}_{unique}"
 
     def check(self) -> None:

@@ -147,7 +147,7 @@ class Runner:
                 self._endings.finish_dead(row.process_id)
             else:
                 start = self._start(
-                    rebuild(row.operation, row.arguments),
+                    rebuild(row.operation, row.arguments).for_restart(),
                     row.process_id,
                     is_named=row.named,
                     parent_id=row.parent_id,

@@ -24,6 +24,7 @@ from tablevault_like.errors import TVArgumentError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE
 from tablevault_like.storage import arrow
 from tablevault_like.storage.arrow import Encoding
+from tablevault_like.storage.arrow_names import arrow_type_of
 from tablevault_like.storage.values import decode, encode
 
 Dtype: TypeAlias = "np.dtype[Any] | ExtensionDtype"
@@ -93,13 +94,23 @@ def parse_dtype(name: str) -> Dtype:
     Raises TVArgumentError if there is none, or if pandas and Parquet don't share it.
     """
     try:
-        dtype = pd.api.types.pandas_dtype("string" if name == ARTIFACT_DTYPE else name)
+        dtype = _dtype_named("string" if name == ARTIFACT_DTYPE else name)
     except (TypeError, ValueError, NotImplementedError, KeyError, SyntaxError):
         raise TVArgumentError(f"There is no dtype {name!r}.{nearest(str(name), KNOWN_DTYPES)}") from None
     if not _is_kept(dtype):
         raise TVArgumentError(
             f"A column can't have the dtype {name!r}: pandas and Parquet don't share it.{nearest(name, KNOWN_DTYPES)}"
         )
+    return dtype
+
+
+def _dtype_named(name: str) -> Dtype:
+    try:
+        dtype: Dtype = pd.api.types.pandas_dtype(name)
+    except (TypeError, NotImplementedError):
+        if not name.endswith("[pyarrow]"):
+            raise
+        return pd.ArrowDtype(arrow_type_of(name.removesuffix("[pyarrow]")))
     return dtype
 
 
@@ -211,7 +222,7 @@ def _survives_parquet(kind: Any) -> bool:
     try:
         pq.write_table(schema.empty_table(), sink)
         return bool(pq.read_schema(pa.BufferReader(sink.getvalue())).field(0).type == kind)
-    except pa.ArrowException:
+    except (pa.ArrowException, OSError):
         return False
 
 

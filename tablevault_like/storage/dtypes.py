@@ -137,6 +137,8 @@ def _fitted(values: Any, kind: Any, cast: _Cast) -> Any:
     kinds = {*map(type, values)} - {type(None)}
     if kinds == {int} and pa.types.is_integer(kind):
         return pa.array(values, kind)  # also those that int64 can't hold
+    if len(kinds) > 1 and pa.types.is_large_string(kind):
+        return _fitted_by_type(values, kind, cast)  # 1 is spelled "1", whatever its neighbours are
     packed = arrow.pack_block(values, exact=False)
     if packed.encoding is Encoding.PLAIN:
         return cast(packed.values, kind)

@@ -93,6 +93,8 @@ NOON = datetime.datetime(2024, 1, 1, 12)
         ([2**63], "object", "json"),
         ([True, 1], "object", "json"),
         (["a", 1], "object", "json"),
+        (["a", {"b": 1}], "object", "json"),
+        ([[1.5], np.zeros(2)], "object", "json"),
         ([None, None], "object", "plain"),
         ([], "object", "plain"),
         ([1, pd.NA], "Int64", "plain"),

@@ -135,6 +135,17 @@ def test_a_fingerprint_keeps_its_number(store: RowStore, path: Path) -> None:
         assert again.codes() == {1: "aa", 2: "bb"}
 
 
+def test_what_could_not_be_recorded_leaves_nothing_behind(store: RowStore) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        store.record("new", [done(1), RowRecord(2, RowStatus.DONE, attempts=None)])  # type: ignore[arg-type]
+
+    store.record("other", [done(3)])
+    store.record("new", [done(4)])
+
+    assert store.recorded("other").tolist() == [3]
+    assert store.recorded("new").tolist() == [4]
+
+
 def test_anyone_can_read_the_results_with_sqlite(store: RowStore, path: Path) -> None:
     number = store.code_number("aa")
     store.record("b", [done(1, '["x"]', seconds=0.25, code=number), failed(2), RowRecord(3, RowStatus.SKIPPED)])

@@ -1,0 +1,103 @@
+"""Let folders follow the catalog: the housekeeping after a commit, which may come late.
+
+1. A folder is moved in a transaction in which no process holds a lock on it and, if it is put away, no row accounts
+   for it. So whoever has claimed the same name since the commit is never disturbed.
+2. All of it may be done again, by anyone. What could not be done after the commit, because somebody held a lock or the
+   worker died, is done by ``tidy``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tablevault_like.catalog import Database, instances, locks, tables
+from tablevault_like.layout import is_instance_folder
+from tablevault_like.model import LockRequest, Resource, TableRecord
+from tablevault_like.process.journal import Journal
+from tablevault_like.storage import descriptions, files, places
+
+log = logging.getLogger("tablevault_like")
+
+
+def follow_table(journal: Journal, table: str) -> None:
+    """Make the folder of a table, or rename it after the table. A folder that somebody works in stays where it is."""
+    with journal.catalog.transaction() as db:
+        record = tables.find(db, table)
+        if record is None:
+            return
+        if record.next_folder is not None and is_free(db, Resource.table(table)):
+            old, new = journal.layout.table(record.folder), journal.layout.table(record.next_folder)
+            if old.folder.is_dir():
+                files.place(old.folder, new.folder)
+            tables.settle_folder(db, record.table_id, record.next_folder)
+            record = tables.get(db, table)
+        place = places.table_layout(journal.layout, record)
+        place.folder.mkdir(exist_ok=True)
+        descriptions.write_table(place, record)
+
+
+def put_away_table(journal: Journal, folder: str, name: str) -> None:
+    """Move the folder of a deleted table into the trash, as ``name``."""
+    with journal.catalog.transaction() as db:
+        place = journal.layout.table(folder)
+        if folder not in tables.folders(db) and place.folder.is_dir():
+            files.discard(place.folder, journal.layout.trash, name)
+
+
+def put_away_instance(
+    journal: Journal, table: str, instance_id: str, name: str, *, unless_held: Resource | None = None
+) -> None:
+    """Move the folder of an instance that is no more into the trash, as ``name``.
+
+    ``unless_held`` is what must be free; by default the instance.
+    """
+    with journal.catalog.transaction() as db:
+        record = tables.find(db, table)
+        if record is None or instances.find(db, table, instance_id) is not None:
+            return
+        place = places.table_layout(journal.layout, record).instance(instance_id)
+        if place.folder.is_dir() and is_free(db, unless_held or Resource.instance(table, instance_id)):
+            files.discard(place.folder, journal.layout.trash, name)
+
+
+def is_free(db: Database, resource: Resource) -> bool:
+    """Tell whether no process holds a lock on a resource, on what it is part of, or on a part of it."""
+    return not locks.conflicting(db, LockRequest.exclusive(resource), family=[])
+
+
+def tidy(journal: Journal) -> None:
+    """Do all housekeeping that was cut short. What can't be done is logged, and stays as it is."""
+    with journal.catalog.snapshot() as db:
+        live = [tables.get(db, name) for name in tables.names(db)]
+        deleted = tables.deleted_folders(db)
+    for folder, process_id in deleted:
+        if journal.layout.table(folder).folder.is_dir():
+            with _logged():
+                put_away_table(journal, folder, process_id)
+    for record in live:
+        with _logged():
+            if record.next_folder is not None or not journal.layout.table(record.folder).folder.is_dir():
+                follow_table(journal, record.name)
+            _tidy_instances(journal, record)
+
+
+def _tidy_instances(journal: Journal, record: TableRecord) -> None:
+    table = Resource.table(record.name)
+    with journal.catalog.snapshot() as db:
+        known = {each.instance_id for each in instances.of_table(db, record.name, include_temporary=True)}
+        place = places.table_layout(journal.layout, record)
+    for path in sorted(place.folder.iterdir()):
+        if path.name not in known and path.is_dir() and is_instance_folder(path.name):
+            # Whoever works in the table may have placed it, and be about to publish it.
+            put_away_instance(journal, record.name, path.name, f"{record.name}-{path.name}", unless_held=table)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error):
+        log.warning("housekeeping failed", exc_info=True)

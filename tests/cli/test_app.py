@@ -1,0 +1,239 @@
+"""The command line as a whole: its help, its options, how it starts, ends and is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import typer
+
+from tablevault_like import TableVault, __version__
+from tablevault_like.cli import app
+from tests.cli.conftest import CHECKOUT, Tvl
+
+Shell: TypeAlias = Callable[..., subprocess.Popen[str]]
+
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+READING = {"ls", "ps", "show", "tree"}
+HEAVY = {"dill", "lark", "numpy", "pandas", "pyarrow", "pydantic", "tenacity"}
+
+
+def options(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} didn't appear"
+        time.sleep(0.01)
+
+
+def test_the_commands_are_those_that_are_promised() -> None:
+    assert set(COMMANDS) == {
+        "init",
+        "ps",
+        "stop",
+        "restart",
+        "execute",
+        "ls",
+        "show",
+        "tree",
+        "create-table",
+        "rename-table",
+        "delete-table",
+        "create-instance",
+        "write-instance",
+        "delete-instance",
+        "create-builder-file",
+        "delete-builder-file",
+        "create-code-module",
+        "delete-code-module",
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(tvl: Tvl, name: str) -> None:
+    shown = " ".join(tvl(name, "--help").out.split())
+
+    assert f"Example: tvl {name}" in shown
+    assert shown.startswith(f"Usage: tvl {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_the_common_options(name: str) -> None:
+    found = options(COMMANDS[name])
+
+    assert found >= {"--db-dir", "--json", "--debug"}
+    if name not in READING | {"init", "stop", "restart"}:
+        assert found >= {"--process-id", "--author", "--lock-timeout"}
+
+
+def test_help_tells_every_exit_code(tvl: Tvl) -> None:
+    shown = tvl("--help").out
+
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 130, 141, 143):
+        assert re.search(rf"^ +{code}  \w", shown, re.MULTILINE), code
+
+
+def test_version(tvl: Tvl) -> None:
+    assert tvl("--version").out == f"tablevault_like {__version__}\n"
+
+
+def test_an_unknown_command_is_a_usage_error_with_the_nearest_name(tvl: Tvl) -> None:
+    assert "create-table" in tvl("creat-table", code=2).err
+
+
+def test_an_option_before_the_command_is_as_good_as_one_after_it(tvl: Tvl, vault: TableVault) -> None:
+    assert tvl("--db-dir", "vault", "ls").out == tvl("ls", "--db-dir", "vault").out != ""
+
+
+def test_the_vault_is_found_from_any_folder_in_it(tvl: Tvl, vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("vault/words/TEMP_base")
+
+    assert tvl("ls", "--json").json[0]["table_name"] == "words"
+
+
+def test_the_environment_names_the_vault(tvl: Tvl, vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TABLEVAULT_DB_DIR", "vault")
+
+    assert tvl("ls", "--json").json[0]["table_name"] == "words"
+
+
+def test_the_option_goes_before_the_environment(tvl: Tvl, vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TABLEVAULT_DB_DIR", "elsewhere")
+
+    assert "elsewhere (from TABLEVAULT_DB_DIR) does not exist" in tvl("ls", code=3).err
+    assert tvl("ls", "--db-dir", "vault").out
+
+
+def test_where_no_vault_is_the_ways_to_one_are_told(tvl: Tvl, folder: Path) -> None:
+    (folder / "file").touch()
+
+    assert "--db-dir or TABLEVAULT_DB_DIR, or create one with `tvl init`" in tvl("ls", code=3).err
+    assert (
+        "nowhere does not exist. Create a vault there with `tvl init nowhere`."
+        in tvl("ls", "--db-dir", "nowhere", code=3).err
+    )
+    assert "file is not a vault" in tvl("ls", "--db-dir", "file", code=3).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ps"],
+        ["ps", "--json"],
+        ["ls"],
+        ["ls", "words"],
+        ["tree"],
+        ["show", "--code", "tools"],
+        ["create-table", "new"],
+        ["delete-instance", "words", "TEMP_base"],
+        ["delete-code-module", "tools", "--process-id", "p1", "--author", "bob"],
+        ["stop", "nothing"],
+        ["restart"],
+        ["init", "other"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_need_no_frame_load_nothing_heavy(vault: TableVault, folder: Path, arguments: list[str]) -> None:
+    code = (
+        "import atexit, sys; from tablevault_like.cli import main;"
+        "atexit.register(lambda: print(*sys.modules, file=open('loaded', 'w'))); main()"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", code, "--db-dir", "vault", *arguments],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+    )
+
+    loaded = (folder / "loaded").read_text().split()
+    assert "tablevault_like.cli.processes" in loaded
+    assert HEAVY.isdisjoint(loaded)
+
+
+def test_a_reader_who_left_ends_the_command_quietly(vault: TableVault, shell: Shell) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    started = shell("--db-dir", "vault", "ls", stdout=writing)
+    os.close(writing)
+    _, err = started.communicate(timeout=30)
+
+    assert (started.returncode, err) == (141, "")
+
+
+def test_a_narrow_terminal_cuts_no_id_off(vault: TableVault, folder: Path) -> None:
+    process_id = vault.create_table("papers")
+    parent, child = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "30", "NO_COLOR": "1", "TERM": "xterm"}
+    command = [sys.executable, "-m", "tablevault_like", "ps", process_id]
+    with subprocess.Popen(command, stdin=child, stdout=child, cwd=vault.db_dir, env=environment) as started:
+        os.close(child)
+        said = b""
+        with suppress(OSError):  # the other end was closed
+            while piece := os.read(parent, 1000):
+                said += piece
+    os.close(parent)
+
+    assert started.returncode == 0
+    assert process_id in re.sub(r"\s|\x1b\[[0-9;]*m", "", said.decode())
+
+
+SIGNALS = [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")]
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS, ids=lambda each: getattr(each, "name", ""))
+def test_a_signal_pauses_a_named_execution_and_the_printed_command_goes_on(
+    vault: TableVault, folder: Path, shell: Shell, tvl: Tvl, number: int, code: int, word: str
+) -> None:
+    (folder / "wait bee").touch()
+    started = shell("--db-dir", "vault", "execute", "words", "--process-id", "run")
+    wait_for(folder / "waits")
+    started.send_signal(number)
+    assert started.stderr is not None
+    announced = started.stderr.readline()
+    (folder / "wait bee").unlink()
+    out, err = started.communicate(timeout=30)
+
+    assert started.returncode == code, err
+    assert err.splitlines()[0] == word
+    assert "Process 'run' is paused: call again with the same `--process-id`" in err
+    assert announced.strip().endswith("To go on after an interruption: tvl execute words --process-id run")
+    assert "cat" not in out
+
+    said = tvl("--db-dir", "vault", *announced.split("tvl ")[1].split())
+    assert "shouting cat" in said.out
+    assert "shouting ape" not in said.out
+
+
+def test_the_traceback_is_for_debug_only(tvl: Tvl, vault: TableVault) -> None:
+    quiet = tvl("--db-dir", "vault", "ls", "nothing", code=3).err
+    told = tvl("--db-dir", "vault", "--debug", "ls", "nothing", code=3).err
+
+    assert quiet.count("\n") == 1
+    assert "Traceback" in told
+    assert told.endswith(quiet)
+    assert tvl("--db-dir", "vault", "ls", "nothing", "--debug", code=3).err == told
+
+
+def test_errors_print_nothing_on_stdout(tvl: Tvl, vault: TableVault) -> None:
+    assert tvl("--db-dir", "vault", "ls", "nothing", "--json", code=3).out == ""
+
+
+def test_stdout_holds_one_json_document_while_user_code_prints(vault: TableVault, shell: Shell) -> None:
+    out, err = shell("--db-dir", "vault", "execute", "words", "--json").communicate(timeout=30)
+
+    assert json.loads(out)["state"] == "COMPLETED"
+    assert "shouting ape\na program says something\n" in err
