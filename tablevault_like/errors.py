@@ -19,7 +19,6 @@ an exception from that function. All others are about what the caller asked for.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -138,6 +137,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("x", [])
     ' There are none yet.'
     """
+    import difflib  # it takes long to import, and is needed for errors only
+
     choices = sorted(known)
     close = difflib.get_close_matches(name, choices, n=1)
     if close:

@@ -20,11 +20,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
 from filelock import Timeout, UnixFileLock
 
 from tablevault_like.storage import files
+
+if TYPE_CHECKING:
+    import psutil
 
 _CLAIM_SECONDS = 0.25
 _POLL_SECONDS = 0.005
@@ -46,6 +49,8 @@ class Worker:
 
     def find(self) -> psutil.Process | None:
         """Return the operating system's process, if it certainly is this worker and still runs."""
+        import psutil  # it takes long to import, and is rarely needed
+
         if (self.host, self.boot) != (Worker.this().host, Worker.this().boot):
             return None
         try:
@@ -64,6 +69,8 @@ def _started(pid: int) -> float:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
+        import psutil
+
         return psutil.Process(pid).create_time()
     # The second field is the name in parentheses, which may hold anything; starttime is the 22nd.
     return float(stat.rpartition(")")[2].split()[19])

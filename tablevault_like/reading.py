@@ -6,7 +6,7 @@ file that has vanished means that the catalog has changed since it was read, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -49,19 +49,16 @@ class Reader:
             raise TVArgumentError(f"rows must not be negative: {rows}.")
 
         def read(record: InstanceRecord, place: InstanceLayout) -> pd.DataFrame:
-            frame = (
-                self._temporary_frame(record, place)
-                if record.is_temporary
-                else parquet.read_table(place.table, rows=rows)
-            )
-            if record.is_temporary and rows is not None:
-                frame = frame.head(rows)
-            with self.catalog.snapshot() as db:
-                columns = instances.columns(db, record.table_name, record.instance_id)
+            if record.is_temporary:
+                frame, artifact_columns, folder = self._temporary_frame(record, place)
+                frame = frame.head(rows) if rows is not None else frame
+            else:
+                frame, folder = parquet.read_table(place.table, rows=rows), place.artifacts
+                with self.catalog.snapshot() as db:
+                    columns = instances.columns(db, record.table_name, record.instance_id)
+                artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
             if full_artifact_path:
-                frame = artifacts.absolute_paths(
-                    frame, [column.name for column in columns if column.dtype == ARTIFACT_DTYPE], place.artifacts
-                )
+                frame = artifacts.absolute_paths(frame, artifact_columns, folder)
             frame.attrs = {"table_name": record.table_name, "instance_id": record.instance_id}
             return frame
 
@@ -197,15 +194,7 @@ class Reader:
     ) -> InstanceRecord:
         if instance_id is not None:
             return instances.get(db, table, instance_id)
-        tables.get(db, table)
-        found = instances.newest(db, table, version, active_only=active_only, successful_only=successful_only)
-        if found is None:
-            everything = instances.of_table(db, table, include_temporary=True)
-            known = sorted({record.version for record in everything if not record.is_temporary})
-            hint = nearest(version, known) if known else " Nothing of it was executed yet."
-            kind = "active " if active_only else ""
-            raise TVArgumentError(f"Table {table!r} has no {kind}materialized instance of version {version!r}.{hint}")
-        return found
+        return instances.get_newest(db, table, version, active_only=active_only, successful_only=successful_only)
 
     def _pick(
         self, db: Database, table: str, *, instance_id: str | None, version: str, is_temporary: bool
@@ -214,8 +203,13 @@ class Reader:
             instance_id = temporary_id(version)
         return self._find(db, table, instance_id=instance_id, version=version, active_only=False)
 
-    def _temporary_frame(self, record: InstanceRecord, place: InstanceLayout) -> pd.DataFrame:
-        """Return what the execution of an instance has done by now, or had done when it was reverted."""
+    def _temporary_frame(
+        self, record: InstanceRecord, place: InstanceLayout
+    ) -> tuple[pd.DataFrame, Sequence[str], Path]:
+        """Return what the execution of an instance has done by now, or had done when it was reverted.
+
+        With it come the columns whose cells name artifacts that are there, and their folder.
+        """
         from tablevault_like.builders.checkpoint import Checkpoint
         from tablevault_like.builders.partial import partial_frame
         from tablevault_like.storage import tables as parquet
@@ -225,9 +219,11 @@ class Reader:
         if process_id is not None:
             folder = self.layout.process(process_id)
             if folder.plan.exists():
-                return partial_frame(folder, Checkpoint.read(folder).plan).frame
+                found = partial_frame(folder, Checkpoint.read(folder).plan)
+                staged = next(folder.staging.glob(f"{record.version}_*/artifacts"), place.artifacts)
+                return found.frame, found.artifact_columns, staged
         if place.table.is_file():
-            return parquet.read_table(place.table)
+            return parquet.read_table(place.table), (), place.artifacts
         raise TVArgumentError(
             f"{record.table_name}/{record.instance_id} has no frame yet. Execute it, or ask for a materialized "
             "instance."

@@ -20,7 +20,7 @@ from tablevault_like.process.operation import REGISTRY, Operation
 
 WORDS = ["ape", "bee", "cat", "dog", "eel", "fox"]
 
-CODE = '''
+CODE = """
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +28,8 @@ import pandas as pd
 from tests.workers import note_call, pass_point
 
 
-def words():
-    for number, word in enumerate(["ape", "bee", "cat", "dog", "eel", "fox"]):
+def words(start):
+    for number, word in list(enumerate(["ape", "bee", "cat", "dog", "eel", "fox"]))[start:]:
         note_call(f"word {number}")
         pass_point(f"word {number}")
         yield word
@@ -52,7 +52,7 @@ def length(words):
     note_call("length")
     pass_point("length")
     return pd.DataFrame({"length": words["word"].str.len()})
-'''
+"""
 
 BUILDERS = {
     "words_index": """
@@ -61,6 +61,7 @@ changed_columns: [word]
 python_function: words
 code_module: tools
 is_custom: true
+arguments: {start: ~RESUME_FROM~}
 return_type: generator
 """,
     "shout": """
@@ -227,4 +228,3 @@ ATTEMPTS = (
 )
 
 BY_NAME = {attempt.operation: attempt for attempt in ATTEMPTS}
-

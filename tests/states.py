@@ -66,7 +66,13 @@ def shape(vault_dir: Path, *, known: str = "") -> State:
     found = state(vault_dir)
     ids = [row["instance_id"] for row in found["rows"]["instances"] if _INSTANCE_ID.fullmatch(row["instance_id"])]
     names = {each: f"<instance {number}>" for number, each in enumerate(ids) if each != known}
-    process_ids = {row[key]: "<process>" for kind in ("tables", "instances") for row in found["rows"][kind] for key in row if key in _IDS}
+    process_ids = {
+        row[key]: "<process>"
+        for kind in ("tables", "instances")
+        for row in found["rows"][kind]
+        for key in row
+        if key in _IDS
+    }
     names.update({each: name for each, name in process_ids.items() if each is not None})
     rows = {
         kind: [{key: value for key, value in row.items() if key not in _TIMES | _IDS} for row in each]
@@ -76,7 +82,8 @@ def shape(vault_dir: Path, *, known: str = "") -> State:
         name: "file" if name.endswith(_WITH_TIMES) and what != "folder" else what
         for name, what in found["files"].items()
     }
-    return _renamed({"rows": rows, "files": files}, names)
+    renamed: State = _renamed({"rows": rows, "files": files}, names)
+    return renamed
 
 
 def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
@@ -143,9 +150,7 @@ def litter(vault_dir: Path) -> list[str]:
 def assert_whole(instance: Path) -> None:
     """Hold a materialized instance to its manifest: every file of it is there and is what it was."""
     listed = json.loads((instance / "manifest.json").read_text())["files"]
-    there = {
-        path.relative_to(instance).as_posix(): _sha256(path) for path in instance.rglob("*") if path.is_file()
-    }
+    there = {path.relative_to(instance).as_posix(): _sha256(path) for path in instance.rglob("*") if path.is_file()}
     there.pop("manifest.json")
     assert there == {name: each["sha256"] for name, each in listed.items()}
 

@@ -24,7 +24,7 @@ LAYERS = {
     "1b ground": ["catalog: schema catalog tables *"],
     "2 parts": [
         "locks",
-        "storage: values artifacts rows arrow columns dtypes tables",
+        "storage: values artifacts rows arrow arrow_names columns dtypes tables",
         (
             "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver "
             "resolve arguments"
@@ -45,7 +45,7 @@ LAYERS = {
             "endings driving stopping start runner"
         ),
     ],
-    "4 operations": ["operations: sources folders publication execution *"],
+    "4 operations": ["operations: sources folders publication execution finished *"],
     "5 around": ["reading", "tree", "background", "monitor: *", "archive", "check"],
     "6 face": ["vault __init__"],
     "7a shell": ["cli: output words formats places frames errors completion options session app instances contents execution *"],

@@ -11,12 +11,12 @@ from __future__ import annotations
 import functools
 import importlib
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -27,7 +27,10 @@ from unittest import mock
 
 import psutil
 
-PATIENCE = 30.0
+from tablevault_like.catalog import Database
+from tablevault_like.errors import TVArgumentError
+
+PATIENCE = 15.0
 """How many seconds anything may take before a test fails."""
 
 CALLS_VARIABLE = "TABLEVAULT_TEST_CALLS"
@@ -54,7 +57,7 @@ _PRELOADED = [
 ]
 
 
-class Trouble(Exception):
+class Trouble(Exception):  # noqa: N818 - a word that no message of ours has
     """What user code, or the disk, raises in these tests."""
 
 
@@ -67,15 +70,16 @@ class Action(Enum):
     FAIL = "an exception"
     REFUSE = "an error of the vault's own"
     WAIT = "a wait for the test"
+    TELL = "a word to the test"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What a worker does when it reaches a point for the ``nth`` time: once, unless ``nth`` is None."""
+    """What a worker does when it reaches a point for the ``nth`` time."""
 
     point: str
     action: Action
-    nth: int | None = 1
+    nth: int = 1
 
     def __str__(self) -> str:
         return f"{self.action.value} {self.point}"
@@ -93,7 +97,7 @@ class Worker:
         return int(self._process.pid)
 
     def arrive(self) -> str:
-        """Wait until the worker is at a point where it waits, and return the point."""
+        """Wait until the worker is at a point of which it tells, and return the point."""
         kind, point = self._receive()
         if kind == "raised":
             raise point
@@ -162,10 +166,10 @@ class Workers:
         self._environment = environment
         self._started: list[Worker] = []
 
-    def start(self, task: Callable[..., object], *arguments: object, fault: Fault | None = None) -> Worker:
+    def start(self, task: Callable[..., object], *arguments: object, faults: Sequence[Fault] = ()) -> Worker:
         """Run a function of a test module in a worker of its own."""
         mine, its = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_work, args=(its, dict(self._environment), fault, task, arguments))
+        process = _CONTEXT.Process(target=_work, args=(its, dict(self._environment), faults, task, arguments))
         with mock.patch.dict(os.environ, PYTHONPATH=str(_ROOT), OPENBLAS_NUM_THREADS="1"):
             _CONTEXT.set_forkserver_preload(_PRELOADED)
             process.start()
@@ -174,9 +178,9 @@ class Workers:
         self._started.append(worker)
         return worker
 
-    def run(self, task: Callable[..., object], *arguments: object, fault: Fault | None = None) -> Worker:
+    def run(self, task: Callable[..., object], *arguments: object, faults: Sequence[Fault] = ()) -> Worker:
         """Run a function in a worker of its own, and wait for the end."""
-        worker = self.start(task, *arguments, fault=fault)
+        worker = self.start(task, *arguments, faults=faults)
         worker.end()
         return worker
 
@@ -213,20 +217,20 @@ def pass_point(point: str) -> None:
 class _Rehearsal:
     """What is to happen in this worker, and where."""
 
-    def __init__(self, connection: Connection, fault: Fault | None) -> None:
+    def __init__(self, connection: Connection, faults: Sequence[Fault]) -> None:
         self._connection = connection
-        self._fault = fault
-        self._times = 0
+        self._faults = {fault.point: fault for fault in faults}
+        self._times = Counter[str]()
 
     def reach(self, point: str) -> None:
-        if self._fault is None or point != self._fault.point:
-            return
-        self._times += 1
-        if self._fault.nth in (None, self._times):
-            self._act(self._fault.action)
+        fault = self._faults.get(point)
+        if fault is not None:
+            self._times[point] += 1
+            if self._times[point] == fault.nth:
+                self._act(fault)
 
-    def _act(self, action: Action) -> None:
-        match action:
+    def _act(self, fault: Fault) -> None:
+        match fault.action:
             case Action.KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
                 threading.Event().wait()
@@ -237,28 +241,25 @@ class _Rehearsal:
             case Action.FAIL:
                 raise Trouble("the disk is on fire")
             case Action.REFUSE:
-                from tablevault_like.errors import TVArgumentError
-
                 raise TVArgumentError("no such thing")
             case Action.WAIT:
-                assert self._fault is not None
-                self._connection.send(("arrived", self._fault.point))
+                self._connection.send(("arrived", fault.point))
                 self._connection.recv()
+            case Action.TELL:
+                self._connection.send(("arrived", fault.point))
 
     def install(self) -> None:
-        """Make the point of the fault be passed, if it is that of a call: ``before module:Class.method``."""
-        if self._fault is None:
-            return
-        point = self._fault.point
-        if point == GROUND:
-            for module, names in _GROUND_CALLS.items():
-                for name in names:
-                    _watch(module, name, before=point)
-            _watch_commits(point)
-        elif ":" in point:
-            when, _, where = point.partition(" ")
-            module, _, name = where.partition(":")
-            _watch(module, name, **{when: point})
+        """Make the points of the faults be passed that are those of calls: ``before module:Class.method``."""
+        for point in self._faults:
+            if point == GROUND:
+                for module, names in _GROUND_CALLS.items():
+                    for name in names:
+                        _watch(module, name, before=point)
+                _watch_commits(point)
+            elif ":" in point:
+                when, _, where = point.partition(" ")
+                module, _, name = where.partition(":")
+                _watch(module, name, **{when: point})
 
 
 def _watch(module: str, path: str, *, before: str | None = None, after: str | None = None) -> None:
@@ -281,7 +282,6 @@ def _watch(module: str, path: str, *, before: str | None = None, after: str | No
 
 def _watch_commits(point: str) -> None:
     """Make every commit of the catalog pass a point twice: before it, and when it is durable."""
-    from tablevault_like.catalog import Database
 
     def execute(self: Database, sql: str, *parameters: Any) -> Any:
         if sql == "COMMIT":
@@ -291,7 +291,7 @@ def _watch_commits(point: str) -> None:
             pass_point(point)
         return result
 
-    Database.execute = execute  # type: ignore[method-assign]
+    Database.execute = execute  # type: ignore[assignment, method-assign]
 
 
 _rehearsal: _Rehearsal | None = None
@@ -300,7 +300,7 @@ _rehearsal: _Rehearsal | None = None
 def _work(
     connection: Connection,
     environment: Mapping[str, str],
-    fault: Fault | None,
+    faults: Sequence[Fault],
     task: Callable[..., object],
     arguments: tuple[object, ...],
 ) -> None:
@@ -309,11 +309,11 @@ def _work(
     # Whoever runs the tests may ignore these signals; a worker of ours is what a user starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _rehearsal = _Rehearsal(connection, fault)
+    _rehearsal = _Rehearsal(connection, faults)
     _rehearsal.install()
     try:
         result = task(*arguments)
-    except BaseException as error:  # noqa: BLE001 - the test raises it again
+    except BaseException as error:
         connection.send(("raised", error))
         if isinstance(error, SystemExit):
             raise

@@ -22,6 +22,7 @@ from tablevault_like.errors import TVBuilderError, TVFileError, nearest
 from tablevault_like.functions import builtin
 from tablevault_like.functions.fingerprint import Fingerprint, fingerprint
 from tablevault_like.functions.imports import closure
+from tablevault_like.functions.sources import CodeFolder
 from tablevault_like.model import BuilderType, ReturnType
 from tablevault_like.references.frames import Frames
 
@@ -247,7 +248,9 @@ def _code(spec: BuilderSpec, code_folder: Path) -> tuple[Fingerprint, tuple[str,
     except TVBuilderError as error:
         if error.location is not None and error.location.line is not None:
             raise
-        raise TVBuilderError(error.message, location=spec.location("python_function")) from error
+        known = CodeFolder(code_folder).names if spec.is_custom else builtin.modules()
+        field = "python_function" if module in known else "code_module"
+        raise TVBuilderError(error.message, location=spec.location(field)) from error
 
 
 def _sha256(text: str) -> str:

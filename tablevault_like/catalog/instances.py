@@ -73,6 +73,29 @@ def newest(
     return None if row is None else _record(row)
 
 
+def get_newest(
+    db: Database, table: str, version: str, *, active_only: bool = True, successful_only: bool = False
+) -> InstanceRecord:
+    """Return the newest materialized instance of a version.
+
+    Raises TVArgumentError, with the nearest name or the instances that there are, if there is none.
+    """
+    tables.get(db, table)
+    found = newest(db, table, version, active_only=active_only, successful_only=successful_only)
+    if found is None:
+        kind = ("active " if active_only else "") + ("successful " if successful_only else "")
+        others = of_table(db, table)
+        same = [instance.instance_id for instance in others if instance.version == version]
+        if same:
+            hint = f" There is {same[-1]!r}, which isn't: name it by its id if it is meant."
+        elif others:
+            hint = nearest(version, {instance.version for instance in others})
+        else:
+            hint = " Nothing of it was executed or written yet."
+        raise TVArgumentError(f"Table {table!r} has no {kind}materialized instance of version {version!r}.{hint}")
+    return found
+
+
 def of_table(
     db: Database, table: str, *, version: str | None = None, include_temporary: bool = False
 ) -> list[InstanceRecord]:

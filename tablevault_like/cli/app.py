@@ -10,7 +10,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, get_type_hin
 
 import typer
 
-from tablevault_like.cli.errors import meanings, reported
+from tablevault_like.cli.errors import MEANINGS, reported
 from tablevault_like.cli.options import DbDir, Debug
 from tablevault_like.cli.output import write_line
 from tablevault_like.cli.session import Session
@@ -31,7 +31,7 @@ class Panel(StrEnum):
     PROCESSES = "Processes"
 
 
-_EXIT_CODES = "\n".join(["Exit codes:", *(f"{code:>5}  {meaning}" for code, meaning in meanings())])
+_EXIT_CODES = "\n".join(["Exit codes:", *(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())])
 
 app = typer.Typer(
     name="tvl",

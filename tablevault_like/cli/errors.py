@@ -1,23 +1,4 @@
-"""How commands fail: one message on stderr, a traceback only with ``--debug``, and an exit code that tells the kind.
-
-==== =========================================================================
-code what it means
-==== =========================================================================
-0    done
-1    a defect of tablevault_like
-2    usage: an unknown command or option, or a missing one
-3    an argument: an unknown or forbidden name, no vault there
-4    a builder file, a reference in one, code that isn't Python
-5    a lock that another process holds
-6    a process: it runs, has ended, or a restart failed
-7    a value that doesn't fit its column, or an artifact its cell
-8    a file or the disk
-10   a builder's function raised
-130  Ctrl-C
-141  nobody reads the output any more
-143  SIGTERM
-==== =========================================================================
-"""
+"""How commands fail: one message on stderr, a traceback only with ``--debug``, and an exit code that tells the kind."""
 
 from __future__ import annotations
 
@@ -47,7 +28,7 @@ from tablevault_like.errors import (
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code tells. The table above says more."""
+    """What a command's exit code tells: ``MEANINGS`` says it in words."""
 
     DONE = 0
     DEFECT = 1
@@ -64,6 +45,23 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+MEANINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.DEFECT: "a defect of tablevault_like",
+    ExitCode.USAGE: "usage: an unknown command or option, or a missing one",
+    ExitCode.ARGUMENT: "an argument: an unknown or forbidden name, no vault there",
+    ExitCode.BUILDER: "a builder file, a reference in one, code that isn't Python",
+    ExitCode.LOCK: "a lock that another process holds",
+    ExitCode.PROCESS: "a process: it runs, has ended, or a restart failed",
+    ExitCode.VALUE: "a value that doesn't fit its column, or an artifact its cell",
+    ExitCode.FILE: "a file or the disk",
+    ExitCode.USER_CODE: "a builder's function raised",
+    ExitCode.INTERRUPTED: "Ctrl-C",
+    ExitCode.CLOSED_OUTPUT: "nobody reads the output any more",
+    ExitCode.TERMINATED: "SIGTERM",
+}
+"""What `tvl --help` and the documentation say of each exit code."""
+
 _CODES: dict[type[BaseException], ExitCode] = {
     TVArgumentError: ExitCode.ARGUMENT,
     TVBuilderError: ExitCode.BUILDER,
@@ -75,12 +73,6 @@ _CODES: dict[type[BaseException], ExitCode] = {
     TVFileError: ExitCode.FILE,
     KeyboardInterrupt: ExitCode.INTERRUPTED,
 }
-
-
-def meanings() -> list[tuple[int, str]]:
-    """Return every exit code with what it means, as the table above has them."""
-    lines = (__doc__ or "").splitlines()
-    return [(int(line.split()[0]), line[4:].strip()) for line in lines if line[:1].isdecimal()]
 
 
 def exit_code(error: BaseException, *, runs_user_code: bool = False) -> ExitCode:

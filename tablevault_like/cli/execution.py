@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,13 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from tablevault_like.cli.app import Panel, command
+from tablevault_like.cli.errors import ExitCode
 from tablevault_like.cli.formats import counted, duration, rate
 from tablevault_like.cli.instances import made_by
 from tablevault_like.cli.options import Table, TemporaryVersion
 from tablevault_like.cli.output import Listing, note
-from tablevault_like.cli.session import Finished, Writing
+from tablevault_like.cli.session import Finished, Session, Writing
 from tablevault_like.cli.words import command_line
-from tablevault_like.model import BASE_VERSION, InstanceRecord, OnChange, ProcessRecord, StepRecord, new_process_id
+from tablevault_like.model import (
+    BASE_VERSION,
+    InstanceRecord,
+    OnChange,
+    ProcessRecord,
+    State,
+    StepRecord,
+    new_process_id,
+)
 
 
 @command("execute", panel=Panel.INSTANCES, example="tvl execute stories --resumable", runs_user_code=True)
@@ -29,7 +39,9 @@ def execute(
     on_change: Annotated[
         OnChange, typer.Option("--on-change", help="What to do if builders or code have changed since it was started.")
     ] = OnChange.ERROR,
-    force: Annotated[bool, typer.Option("--force", help="Compute rows anew that the origin has already.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute rows anew that the origin has already (without effect so far).")
+    ] = False,
     background: Annotated[
         bool, typer.Option("--background", help="Return at once, and go on in the background.")
     ] = False,
@@ -45,7 +57,7 @@ def execute(
     if resumable:
         session = replace(session, process_id=new_process_id())
     if session.process_id is not None:
-        line = resume_line(session.process_id, {"table_name": table, "version": version})
+        line = resume_line(session, session.process_id, {"table_name": table, "version": version})
         note(f"Process {session.process_id}. To go on after an interruption: {line}")
     with session.output.reserved():
         finished = session.run(
@@ -59,6 +71,8 @@ def execute(
             )
         )
     _give(session, finished, made_by(session, finished.record.process_id, table))
+    if not finished.record.is_alive and finished.record.state not in (State.COMPLETED, State.MATERIALIZED):
+        raise typer.Exit(ExitCode.PROCESS)
 
 
 def _give(session: Writing, finished: Finished, made: InstanceRecord | None) -> None:
@@ -80,9 +94,10 @@ def _told(finished: Finished, made: InstanceRecord | None) -> Iterator[str | Lis
     record = finished.record
     if finished.had_completed:
         yield f"Process {record.process_id!r} had completed before; nothing was done."
-    elif not record.state.has_ended:
+    elif record.is_alive:
         yield f"Process {record.process_id!r} runs in the background: `tvl ps {record.process_id}` tells how far it is."
-        return
+    elif record.state is not State.COMPLETED:
+        yield f"Process {record.process_id!r} is {record.status}: `tvl ps {record.process_id}` tells why."
     else:
         yield steps(record)
     if made is not None:
@@ -90,15 +105,15 @@ def _told(finished: Finished, made: InstanceRecord | None) -> Iterator[str | Lis
         yield f"Materialized {made.table_name}/{made.instance_id}: {counted(made.rows, 'row')}{took}."
 
 
-def resume_line(process_id: str, arguments: Mapping[str, Any]) -> str:
+def resume_line(session: Session, process_id: str, arguments: Mapping[str, Any]) -> str:
     """Return the command that goes on with an execution.
 
-    >>> resume_line("p1", {"table_name": "stories", "version": "v2"})
-    'tvl execute stories --version v2 --process-id p1'
+    >>> resume_line(Session("my vault"), "p1", {"table_name": "stories", "version": "v2"})
+    "tvl execute stories --version v2 --process-id p1 --db-dir 'my vault'"
     """
     version = {} if arguments["version"] == BASE_VERSION else {"version": arguments["version"]}
-    identity = {"table_name": arguments["table_name"], **version, "process_id": process_id}
-    return command_line("execute_instance", **identity)
+    line = command_line("execute_instance", table_name=arguments["table_name"], **version, process_id=process_id)
+    return line if session.db_dir is None else f"{line} --db-dir {shlex.quote(session.db_dir)}"
 
 
 def steps(record: ProcessRecord) -> Listing:
@@ -111,7 +126,7 @@ def _step(step: StepRecord) -> list[str | tuple[str, str]]:
     seconds = None
     if step.finished_at is not None and step.started_at is not None:
         seconds = step.finished_at - step.started_at
-    state = "done" if step.is_done else "under way" if step.started_at else "to come"
+    state = "done" if step.is_done else "begun" if step.started_at else "to come"
     rows = f"{step.rows_done:,}" if step.rows_total is not None or step.rows_done else ""
     return [
         step.name,

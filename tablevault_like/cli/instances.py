@@ -141,7 +141,10 @@ def give_instance(session: Writing, finished: Finished, table: str) -> None:
 
 def made_by(session: Session, process_id: str, table: str) -> InstanceRecord | None:
     """Return the materialized instance that a process has made, ``None`` if it made none or it was deleted since."""
-    records = session.reader.instance_records(table)
+    try:
+        records = session.reader.instance_records(table)
+    except TVArgumentError:  # the table was deleted since
+        return None
     return next((record for record in records if record.process_id == process_id and not record.is_temporary), None)
 
 

@@ -43,12 +43,12 @@ def ps(
         record = session.vault.get_process(process_id)
         log = Layout(session.folder.absolute()).process(record.process_id).output_log
         output = str(log) if log.is_file() else None
-        document = {**_document(record), "output": output}
-        session.output.give(document, lambda: list(_in_full(record, output=output, with_traceback=traceback)))
+        document = {**_document(session, record), "output": output}
+        session.output.give(document, lambda: list(_in_full(session, record, output, with_traceback=traceback)))
         return
     active = session.vault.get_active_processes()
-    documents = [_document(record) for record in active.values()]
-    session.output.give(documents, lambda: list(_overview(active)))
+    documents = [_document(session, record) for record in active.values()]
+    session.output.give(documents, lambda: list(_overview(session, active)))
 
 
 @command("stop", panel=Panel.PROCESSES, example="tvl stop my-run --materialize")
@@ -112,14 +112,14 @@ def restart(session: Driving) -> None:
         raise typer.Exit(ExitCode.PROCESS)
 
 
-def _document(record: ProcessRecord) -> dict[str, object]:
+def _document(session: Session, record: ProcessRecord) -> dict[str, object]:
     """Return all that is known of a process, its state as people see it, and the command that goes on with it."""
     known = jsonable(replace(record, next_steps=as_commands(record.next_steps)))
     assert isinstance(known, dict)
-    return {**known, "status": status(record)[0], "resume": _resume_line(record)}
+    return {**known, "status": status(record)[0], "resume": _resume_line(session, record)}
 
 
-def _overview(active: Mapping[str, ProcessRecord]) -> Iterator[str | Listing]:
+def _overview(session: Session, active: Mapping[str, ProcessRecord]) -> Iterator[str | Listing]:
     if not active:
         yield "No process is under way."
         return
@@ -128,7 +128,7 @@ def _overview(active: Mapping[str, ProcessRecord]) -> Iterator[str | Listing]:
     ordered = list(_family(active))
     yield Listing(columns, [_row(stem, record) for stem, record in ordered], right=right)
     for _, record in ordered:
-        yield "\n".join(["", f"{record.process_id}:", *_remarks(record)])
+        yield "\n".join(["", f"{record.process_id}:", *_remarks(session, record)])
 
 
 def _row(stem: str, record: ProcessRecord) -> list[Cell]:
@@ -146,7 +146,7 @@ def _row(stem: str, record: ProcessRecord) -> list[Cell]:
     ]
 
 
-def _remarks(record: ProcessRecord) -> Iterator[str]:
+def _remarks(session: Session, record: ProcessRecord) -> Iterator[str]:
     """Yield what it waits for, its last error, and what to do next."""
     if record.waits_for:
         yield f"  waits for {', '.join(record.waits_for)}"
@@ -154,7 +154,7 @@ def _remarks(record: ProcessRecord) -> Iterator[str]:
         yield f"  {counted(record.rows_failed, 'row')} failed"
     if record.error is not None:
         yield f"  {record.error.type}: {_first_line(record.error.message)}"
-    if line := _resume_line(record):
+    if line := _resume_line(session, record):
         yield f"  To go on: {line}"
     yield f"  {as_commands(record.next_steps)}"
 
@@ -177,7 +177,7 @@ def _family(active: Mapping[str, ProcessRecord]) -> Iterator[tuple[str, ProcessR
     return below(None, "")
 
 
-def _in_full(record: ProcessRecord, *, output: str | None, with_traceback: bool) -> Iterator[object]:
+def _in_full(session: Session, record: ProcessRecord, output: str | None, *, with_traceback: bool) -> Iterator[object]:
     facts: list[tuple[str, Cell]] = [
         ("process", record.process_id),
         ("operation", record.operation),
@@ -200,7 +200,7 @@ def _in_full(record: ProcessRecord, *, output: str | None, with_traceback: bool)
         ("held up by", "\n".join(record.blocked_by)),
         ("output", output or ""),
         ("error", (f"{record.error.type}: {record.error.message}" if record.error else "", "red")),
-        ("to go on", _resume_line(record) or ""),
+        ("to go on", _resume_line(session, record) or ""),
         ("next", as_commands(record.next_steps)),
     ]
     yield Facts(facts)
@@ -212,12 +212,12 @@ def _in_full(record: ProcessRecord, *, output: str | None, with_traceback: bool)
         yield record.error.traceback.rstrip()
 
 
-def _resume_line(record: ProcessRecord) -> str | None:
+def _resume_line(session: Session, record: ProcessRecord) -> str | None:
     """Return the command that goes on with an execution on which nobody works, ``None`` for all else."""
     is_idle = record.is_named and not record.is_alive and record.state in (State.PAUSED, State.RUNNING)
-    return (
-        resume_line(record.process_id, record.arguments) if is_idle and record.operation == "execute_instance" else None
-    )
+    if not is_idle or record.operation != "execute_instance":
+        return None
+    return resume_line(session, record.process_id, record.arguments)
 
 
 def _worker(record: ProcessRecord) -> str:

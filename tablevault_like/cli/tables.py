@@ -19,7 +19,8 @@ def create_table(
     *,
     description: Description = "",
     multiple_artifacts: Annotated[
-        bool, typer.Option("--multiple-artifacts", help="Each instance keeps artifacts of its own.")
+        bool,
+        typer.Option("--multiple-artifacts", help="Each instance keeps artifacts of its own (without effect so far)."),
     ] = False,
     side_effects: Annotated[
         bool,

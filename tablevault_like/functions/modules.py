@@ -7,7 +7,7 @@ Guarantees:
 2. Nothing else changes: not ``sys.path``, not the entries of ``sys.modules`` under any real name, and nothing is
    written into the folder. Two folders, or two loaders of one folder, share no module.
 3. What rests on ``sys.modules`` and on files works: dataclasses, ``typing.get_type_hints``, ``inspect.getsource``,
-   source lines in tracebacks.
+   source lines in tracebacks. Where the folder is a copy, tracebacks (and breakpoints) are about the original.
 
 How: each loader has a package of its own in ``sys.modules``, whose modules Python's import system imports as ever
 (its locks, circular imports, relative imports). Only their ``__import__``, which is theirs alone, turns ``helper``
@@ -42,13 +42,17 @@ def modules(folder: Path) -> list[str]:
 class Loader:
     """Loads functions from the code modules of ``folder``. ``label`` shows in the modules' ``__name__``.
 
+    ``original`` is the folder that ``folder`` is a copy of. Where a file says the same in both, its code bears the
+    original's path: the one that people know, edit, and still have when the copy is gone.
+
     Safe to use from several threads. A module runs once per loader, when it is first needed; after ``close`` no
     module can be imported any more, but functions that were loaded go on working.
     """
 
-    def __init__(self, folder: Path, *, label: str) -> None:
+    def __init__(self, folder: Path, *, label: str, original: Path | None = None) -> None:
         self.label = label
         self._code = CodeFolder(folder)
+        self._original = original
         self._package = f"vault_code_{re.sub(r'[^A-Za-z0-9_]', '_', label)}_{next(_numbers)}"
         # Functions find their builtins through their module, so this reaches imports inside of them, in any thread.
         self._builtins = {**vars(builtins), "__import__": self._import}
@@ -72,7 +76,7 @@ class Loader:
         source = self._code.require(module)
         loaded = self._load(source)
         bare = function_name(module, name)
-        location = Location(source.path)
+        location = Location(self._known_path(source.path))
         try:
             function: object = getattr(loaded, bare)
         except AttributeError as error:
@@ -146,9 +150,19 @@ class Loader:
         return spec_from_file_location(
             name,
             path,
-            loader=_ModuleLoader(name, path, self._code, self._builtins),
+            loader=_ModuleLoader(name, path, self._code, self._builtins, known_path=self._known_path(path)),
             submodule_search_locations=[str(path.parent)] if is_package else None,
         )
+
+    def _known_path(self, path: Path) -> Path:
+        """Return the path of the file that this one is a copy of, if that says the same; else this path."""
+        if self._original is None:
+            return path
+        original = self._original / path.relative_to(self._code.folder)
+        try:
+            return original if original.read_bytes() == path.read_bytes() else path
+        except OSError:
+            return path
 
 
 _numbers = itertools.count(1)
@@ -172,10 +186,13 @@ _finder = _Finder()
 class _ModuleLoader(SourceFileLoader):
     """Runs one module with its loader's builtins. Reads and writes no bytecode: what runs is what the file says."""
 
-    def __init__(self, fullname: str, path: Path, code: CodeFolder, builtins_: dict[str, Any]) -> None:
+    def __init__(
+        self, fullname: str, path: Path, code: CodeFolder, builtins_: dict[str, Any], *, known_path: Path
+    ) -> None:
         super().__init__(fullname, str(path))
         self._code = code
         self._builtins = builtins_
+        self._known_path = known_path
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         # Set here, not in exec_module: its frame would show in every traceback of user code.
@@ -184,7 +201,15 @@ class _ModuleLoader(SourceFileLoader):
         return module
 
     def get_code(self, fullname: str) -> CodeType:
-        return self._code.require(fullname.partition(".")[2]).code
+        return _in_file(self._code.require(fullname.partition(".")[2]).code, str(self._known_path))
+
+
+def _in_file(code: CodeType, path: str) -> CodeType:
+    """Return code that says that it comes from a file, and so do the functions in it."""
+    if code.co_filename == path:
+        return code
+    constants = (_in_file(each, path) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_filename=path, co_consts=tuple(constants))
 
 
 def _functions_of(module: ModuleType) -> list[str]:

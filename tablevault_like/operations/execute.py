@@ -8,9 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from tablevault_like.catalog import Database, instances, locks, processes
-from tablevault_like.errors import TVArgumentError, TVBuilderError, TVLockError
+from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
 from tablevault_like.layout import ProcessLayout
-from tablevault_like.model import BASE_VERSION, InstanceRecord, LockRequest, OnChange, Resource, is_instance_id
+from tablevault_like.model import (
+    BASE_VERSION,
+    TEMP_PREFIX,
+    InstanceRecord,
+    LockRequest,
+    OnChange,
+    Resource,
+    is_instance_id,
+)
 from tablevault_like.operations import publication
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process.operation import HOW, Declaration, Operation, View
@@ -107,7 +115,14 @@ class ExecuteInstance(Operation):
 
         if self.on_change is OnChange.KEEP:
             return
-        old, new = self._plans(view, folder)
+        try:
+            old, new = self._plans(view, folder)
+        except (TVBuilderError, TableReferenceError) as error:
+            error.add_note(
+                "Nothing was done. Mend it and call again; or call with on_change='keep', to finish with the builders "
+                "and the code as they were."
+            )
+            raise
         if self.on_change is OnChange.ERROR and (changed := differences(old, new.plan)):
             told = "\n".join(f"  - {line}" for line in changed)
             raise TVBuilderError(
@@ -118,6 +133,10 @@ class ExecuteInstance(Operation):
                 "code), 'recompute' (the rows of changed builders start again) or 'keep' (finish with the code as "
                 "it was)."
             )
+        if self.on_change is OnChange.CONTINUE:
+            from tablevault_like.operations.finished import check_can_stay
+
+            check_can_stay(folder, old, new.plan)
 
     def execute(self, run: Run) -> Publication:
         from tablevault_like.operations.execution import Execution
@@ -193,6 +212,7 @@ class ExecuteInstance(Operation):
         """
         from tablevault_like.builders.changes import changed_builders, differences
         from tablevault_like.builders.checkpoint import Checkpoint
+        from tablevault_like.operations.finished import forget
         from tablevault_like.storage.rows import RowStore
 
         with run.journal.catalog.snapshot() as db:
@@ -209,11 +229,10 @@ class ExecuteInstance(Operation):
                 again |= changes.changed | changes.dependent
             if _index_of(new.plan) in again:
                 again |= {builder.name for builder in new.plan.builders}
-            for name in sorted(again):
-                store.forget(name)
-                files.remove(run.files.frame(name))
-        with run.journal.changing(run.process_id, run.epoch) as db:
-            processes.forget_steps(db, run.process_id, sorted(again))
+            # The steps first: one that counts as finished is never looked into again.
+            with run.journal.changing(run.process_id, run.epoch) as db:
+                processes.forget_steps(db, run.process_id, sorted(again))
+            forget(run, store, old, again, artifact_folder_of=run.instance_id(self.version))
         Checkpoint.keep(run.files, new.plan, new.texts, run.layout.code_functions)
         with run.journal.changing(run.process_id, run.epoch) as db:
             processes.drop_steps(db, run.process_id, sorted(changes.removed))
@@ -246,7 +265,7 @@ def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) 
     place = places.instance_layout(view.layout, temporary)
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(place.builders.glob("*.yaml"))}
 
-    def pin(table: str, version: str | None) -> Pin | None:
+    def pin(table: str, version: str | None) -> Pin:
         if pinned is not None and (table, version) in pinned.pins:
             return pinned.pins[table, version]
         return _pin(view.db, table, version)
@@ -271,16 +290,22 @@ def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) 
     return Planned(plan, texts)
 
 
-def _pin(db: Database, table: str, version: str | None) -> Pin | None:
-    """Return the newest active instance of a table and version, or the instance of that id."""
+def _pin(db: Database, table: str, version: str | None) -> Pin:
+    """Return the newest active instance of a table and version, or the instance of that id.
+
+    Raises TVArgumentError, with the nearest name, if there is none.
+    """
     from tablevault_like.builders.inputs import Pin
 
+    if version is not None and version.startswith(TEMP_PREFIX):
+        raise TVArgumentError(
+            f"{version!r} is a temporary instance, and only materialized ones can be read. Execute it first, and "
+            f"refer to its version: {table}({version.removeprefix(TEMP_PREFIX)})."
+        )
     if version is not None and is_instance_id(version):
-        found: InstanceRecord | None = instances.get(db, table, version)
+        found = instances.get(db, table, version)
     else:
-        found = instances.newest(db, table, version or BASE_VERSION)
-    if found is None or found.is_temporary:
-        return None
+        found = instances.get_newest(db, table, version or BASE_VERSION)
     columns = tuple(column.name for column in instances.columns(db, table, found.instance_id))
     return Pin(found.table_name, found.instance_id, columns)
 

@@ -74,7 +74,9 @@ class Execution:
                 frame_path=run.files.frame,
                 enter=None if current is None else current.enter,
             )
-            loader = cleanup.enter_context(Loader(checkpoint.files.code, label=run.process_id))
+            loader = cleanup.enter_context(
+                Loader(checkpoint.files.code, label=run.process_id, original=run.layout.code_functions)
+            )
             return cls(run, checkpoint, temporary, instance_id, building, loader, cleanup.pop_all())
         raise AssertionError("unreachable")
 
@@ -89,18 +91,19 @@ class Execution:
     def build(self) -> None:
         """Run every builder that isn't finished, each as a step, in the order of the plan."""
         finished = self.run.finished_steps()
+        specs = [self._specify(planned) for planned in self.checkpoint.plan.builders]
+        # All of them before anything runs: a mistake in the last one isn't found only after hours.
+        functions = {spec.name: self._function(spec) for spec in specs if spec.name not in finished}
         origin = self._origin()
         if origin is not None:
             # The IndexBuilder sees the rows of the origin.
             self.building.frames.replace(origin)
-        for planned in self.checkpoint.plan.builders:
-            text, path = self.checkpoint.text(planned), self.checkpoint.files.builder(planned.name)
-            spec = planned.specify(text, self.building.frames, path=path)
+        for planned, spec in zip(self.checkpoint.plan.builders, specs, strict=True):
             if planned.name in finished:
                 BuilderRun(self.building, spec, _not_called).load()
             else:
                 with self.run.step(planned.name) as report:
-                    self._run_builder(planned, spec, report)
+                    self._run_builder(planned, spec, functions[planned.name], report)
             if spec.keep_old and origin is not None:
                 self._keep_old(spec, origin)
 
@@ -145,13 +148,17 @@ class Execution:
         files.make_directory(path.parent)
         tables.write_arrow_table(path, table)
 
-    def _run_builder(self, planned: PlannedBuilder, spec: BuilderSpec, report: StepReport) -> None:
+    def _specify(self, planned: PlannedBuilder) -> BuilderSpec:
+        """Read a pinned builder. Messages name the file that it was pinned from: it is the one that people can mend."""
+        path = places.instance_layout(self.run.layout, self.temporary).builder(planned.name)
+        return planned.specify(self.checkpoint.text(planned), self.building.frames, path=path)
+
+    def _run_builder(
+        self, planned: PlannedBuilder, spec: BuilderSpec, function: Callable[..., object], report: StepReport
+    ) -> None:
         current = context.current(self.run.layout.root)
         if current is not None:
             current.builder = planned.name
-        function = self._function(spec)
-        if spec.arguments.names is not None:
-            validate_arguments(function, spec.arguments.names, location=spec.location("arguments"))
         code = self.building.store.code_number(planned.fingerprint)
         last: Progress | None = None
 
@@ -177,14 +184,19 @@ class Execution:
             raise Interrupted
 
     def _function(self, spec: BuilderSpec) -> Callable[..., object]:
-        """Return the builder's function. What importing its module raises is user code's error."""
-        if not spec.is_custom:
-            return builtin.function(spec.code_module, spec.python_function)
+        """Return the builder's function, which takes its arguments. What its module raises is user code's error."""
+        function = self._loaded(spec) if spec.is_custom else builtin.function(spec.code_module, spec.python_function)
+        if spec.arguments.names is not None:
+            validate_arguments(function, spec.arguments.names, location=spec.location("arguments"))
+        return function
+
+    def _loaded(self, spec: BuilderSpec) -> Callable[..., object]:
         try:
             return self.loader.function(spec.code_module, spec.python_function)
         except TableVaultError:
             raise
         except BaseException as error:
+            error.add_note(f"This was in the code module {spec.code_module!r}, when it was imported.")
             raise UserCodeError(error) from error
 
 

@@ -215,6 +215,8 @@ class WriteInstance(Operation):
             files.sync_directory(folder.pinned)
 
     def execute(self, run: Run) -> Publication:
+        import pandas as pd
+
         from tablevault_like.storage import tables as parquet
 
         with run.journal.catalog.snapshot() as db:
@@ -228,7 +230,7 @@ class WriteInstance(Operation):
         columns, rows = parquet.read_columns(staged.table)
         publication.stage_artifacts(run, temporary, staged)
         artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
-        frame = parquet.read_table(staged.table, columns=artifact_columns)
+        frame = parquet.read_table(staged.table, columns=artifact_columns) if artifact_columns else pd.DataFrame()
         artifacts.check_artifacts(frame, artifact_columns, staged.artifacts)
         made = Publication(temporary, instance_id, columns, rows, sources=self.dependencies)
         made.stage(run)

@@ -80,7 +80,7 @@ class Endings:
             waiting = {waiter.process_id for waiter in locks.waiters(db)}
             live = {row.process_id for row in processes.live(db)}
         layout = self.journal.layout
-        kept = {path.name for path in layout.processes.iterdir() if layout.process(path.name).worker_lock.is_file()}
+        kept = {path.name for path in layout.processes.iterdir() if housekeeping.is_left(layout, path.name)}
         for process_id in sorted((kept | waiting) - live):
             path = layout.process(process_id).worker_lock
             lock = WorkerLock(path)

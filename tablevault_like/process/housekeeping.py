@@ -25,3 +25,9 @@ def dismiss(layout: Layout, process_id: str) -> None:
     folder = layout.process(process_id)
     if not folder.output_log.exists():
         files.remove(folder.folder)
+
+
+def is_left(layout: Layout, process_id: str) -> bool:
+    """Tell whether a folder of that name is one that a worker has made. The first thing in it is the worker lock."""
+    place = layout.process(process_id)
+    return place.worker_lock.is_file() or (place.folder.is_dir() and not any(place.folder.iterdir()))

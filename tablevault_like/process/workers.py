@@ -6,8 +6,6 @@ import os
 import time
 from pathlib import Path
 
-import psutil
-
 from tablevault_like.errors import TVProcessError
 from tablevault_like.locks import WorkerLock, read_worker
 from tablevault_like.process.run import Run
@@ -23,6 +21,8 @@ def end_worker(path: Path, lock: WorkerLock, *, process_id: str, local: Run | No
 
     Raises TVProcessError if it can't be known who that is, if it is on another machine, or if it doesn't end.
     """
+    import psutil  # it takes long to import, and every start of a program would pay for it
+
     worker = read_worker(path)
     if local is not None or (worker is not None and worker.pid == os.getpid() and worker.find() is not None):
         _end_local(lock, process_id=process_id, local=local)

@@ -70,13 +70,9 @@ class Form:
     def of(cls, field: Any) -> Form:
         """Return the form of an Arrow field. Raises ValueError if it has none that can be understood."""
         try:
-            given = json.loads((field.metadata or {})[_METADATA_KEY])
-            form = cls(**{**given, "encoding": Encoding(given["encoding"])})
-            if not form.dtype.endswith("[pyarrow]"):
-                parse_dtype(form.dtype)
+            return _read_form((field.metadata or {})[_METADATA_KEY])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"the form of column {field.name!r} is unknown") from error
-        return form
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +81,15 @@ class Stored:
 
     values: Any
     form: Form
+
+
+@functools.lru_cache(maxsize=256)
+def _read_form(metadata: bytes) -> Form:
+    given = json.loads(metadata)
+    form = Form(**{**given, "encoding": Encoding(given["encoding"])})
+    if not form.dtype.endswith("[pyarrow]"):
+        parse_dtype(form.dtype)
+    return form
 
 
 @functools.lru_cache(maxsize=256)

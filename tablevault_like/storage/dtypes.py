@@ -62,7 +62,7 @@ def coerce(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     check_labels(frame)
     check_dtypes(dtypes, list(frame.columns))
     changed = {column: coerce_column(frame[column], name) for column, name in dtypes.items()}
-    return frame.assign(**changed)
+    return frame.assign(**changed) if changed else frame
 
 
 def coerce_column(series: pd.Series[Any], dtype: str) -> pd.Series[Any]:

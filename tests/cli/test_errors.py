@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 import typer
 
 from tablevault_like import tv_errors
-from tablevault_like.cli import errors
-from tablevault_like.cli.errors import ExitCode, exit_code, meanings, reported
+from tablevault_like.cli.errors import MEANINGS, ExitCode, exit_code, reported
+from tablevault_like.cli.output import ClosedOutput
 
 KINDS = {
     tv_errors.TVArgumentError: ExitCode.ARGUMENT,
@@ -45,8 +46,14 @@ def test_what_user_code_may_have_raised_is_its_own() -> None:
 
 
 def test_the_table_tells_every_code() -> None:
-    assert {code for code, _ in meanings()} == set(ExitCode)
-    assert all(meaning for _, meaning in meanings())
+    assert list(MEANINGS) == list(ExitCode)
+
+
+def test_the_documentation_has_the_same_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+
+    for code, meaning in MEANINGS.items():
+        assert f"\n| {code} | {meaning} |\n" in page
 
 
 def report(error: BaseException, *, debug: bool = False, runs_user_code: bool = False) -> int:
@@ -117,6 +124,6 @@ def test_usage_errors_and_exits_pass_through() -> None:
 
 
 def test_nothing_is_said_when_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(errors.ClosedOutput()) == 141
+    assert report(ClosedOutput()) == 141
 
     assert capsys.readouterr() == ("", "")

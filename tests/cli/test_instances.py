@@ -107,7 +107,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
             read_frame(tmp_path / name, {})
     with pytest.raises(tv_errors.TVArgumentError, match="no file"):
         read_frame(tmp_path / "nothing.csv", {})
-    with pytest.raises(tv_errors.TVArgumentError, match="Give a .csv"):
+    with pytest.raises(tv_errors.TVArgumentError, match=r"Give a \.csv"):
         read_frame(tmp_path / "frame.xlsx", {})
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shutil
 import string
 import sys
 import threading
@@ -381,6 +382,19 @@ class TestPython:
             load(folder, "scoring", "rate")
         files = [Path(frame.filename).name for frame in traceback.extract_tb(raised.value.__traceback__)]
         assert files[1:] == ["test_modules.py", "modules.py", "modules.py", "scoring.py", "modules.py", "helper.py"]
+
+    def test_tracebacks_from_a_copy_name_the_original_as_long_as_it_says_the_same(self, folder: Path) -> None:
+        write(folder, scoring="import helper\ndef rate():\n    helper.clean()\n", helper="def clean():\n    1 / 0\n")
+        copy = Path(shutil.copytree(folder, folder.parent / "copy"))
+        write(folder, helper="# edited\ndef clean():\n    1 / 0\n")
+        with Loader(copy, label="test", original=folder) as loader:
+            rate = loader.function("scoring", "rate")
+        with pytest.raises(ZeroDivisionError) as raised:
+            rate()
+        files = [frame.filename for frame in traceback.extract_tb(raised.value.__traceback__)]
+        assert files[1:] == [str(folder / "scoring.py"), str(copy / "helper.py")]
+        shutil.rmtree(copy)
+        assert inspect.getsource(rate) == "def rate():\n    helper.clean()\n"
 
     def test_the_source_can_be_inspected(self, folder: Path) -> None:
         write(folder, scoring="def rate():\n    return 1\n")

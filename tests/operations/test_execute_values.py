@@ -162,9 +162,9 @@ class TestDtypes:
             "b": column("b", function="echo", arguments={"x": "<<self.a[index]>>"}, dtypes={"b": dtype}),
         }
         frame = build(vault, "values", builders, code=code)
-        assert list(frame.dtypes[1:]) == [parse_dtype(dtype)] * 2
+        assert all(kind == parse_dtype(dtype) or str(kind) == dtype for kind in frame.dtypes[1:])
         if kept is not None:
-            pd.testing.assert_series_equal(frame["a"], pd.Series(kept, dtype=dtype, name="a"))
+            pd.testing.assert_series_equal(frame["a"], pd.Series(kept, dtype=parse_dtype(dtype), name="a"))
         pd.testing.assert_series_equal(frame["a"], frame["b"], check_names=False)
 
     @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ class TestWrittenFrames:
             {
                 "nullable": pd.array([1, None], "Int16"),
                 "category": pd.Categorical(["b", None], ["b", "a"], ordered=True),
-                "zone": pd.to_datetime(["2020-01-01", None]).tz_localize("Europe/Berlin"),
+                "zone": pd.DatetimeIndex([pd.Timestamp("2020-01-01"), pd.NaT]).tz_localize("Europe/Berlin"),
                 "object": [(1, "NA"), {"a": [None]}],
                 "text": ["", "NA"],
                 "nan": [float("nan"), 1.0],

@@ -160,14 +160,12 @@ class Scene:
     def name(self) -> str:
         return ID if self.is_named else ""
 
-    def meet(self, fault: Fault) -> BaseException | None:
-        """Make the attempt in a worker, and return what it raised, if it lived to."""
+    def meet(self, fault: Fault) -> BaseException:
+        """Make the attempt in a worker, and return what it raised: Trouble, if it didn't live to."""
         arguments = (self.vault_dir, self.attempt.operation, self.made, self.name)
-        worker = self.workers.start(library.attempt, *arguments, fault=fault)
+        worker = self.workers.start(library.attempt, *arguments, faults=[fault])
         try:
             worker.result()
-        except EOFError:
-            return None
         except BaseException as error:
             return error
         raise AssertionError(f"the worker didn't come to {fault}")
@@ -375,7 +373,7 @@ def test_wherever_a_worker_is_killed_the_vault_is_put_right(
         shutil.copytree(original, copy_dir)
         scene = Scene(attempt, is_named, copy_dir, made, workers, before, after)
         fault = Fault(GROUND, Action.KILL, number)
-        worker = workers.run(library.attempt, copy_dir, attempt.operation, made, scene.name, fault=fault)
+        worker = workers.run(library.attempt, copy_dir, attempt.operation, made, scene.name, faults=[fault])
         if worker.end() == 0:
             break
         state = next((state for each, state in states.processes(copy_dir).items() if each not in known), "unrecorded")

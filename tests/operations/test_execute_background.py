@@ -1,0 +1,156 @@
+"""``background=True``: a worker of its own that outlives the caller, and tells at once what can be told at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tablevault_like import State, TableVault
+from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError, TVProcessError
+from tests.tables import begin, column, index
+from tests.workers import wait_until
+
+# The rows wait for a file each, so that the test says how far it comes.
+CODE = """
+import time
+from pathlib import Path
+
+def rows(folder):
+    print("the first row is coming")
+    for number in range(3):
+        while not Path(folder, f"row {number}").exists():
+            time.sleep(0.005)
+        if Path(folder, "fail").exists():
+            raise ConnectionError("nobody answers")
+        yield number
+"""
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> TableVault:
+    vault = TableVault(tmp_path / "vault", "ada", create=True)
+    begin(vault, "numbers", {"index": index("n", arguments={"folder": str(tmp_path)})}, code=CODE)
+    return vault
+
+
+def ended(vault: TableVault, process_id: str) -> bool:
+    return process_id not in vault.get_active_processes()
+
+
+class TestInTheBackground:
+    def test_it_returns_when_it_is_under_way(self, vault: TableVault, tmp_path: Path) -> None:
+        assert vault.execute_instance("numbers", process_id="p", background=True) == "p"
+        process = vault.get_active_processes()["p"]
+        assert (process.state, process.is_alive, process.author) == (State.RUNNING, True, "ada")
+        assert process.pid != os.getpid()
+        for number in range(3):
+            (tmp_path / f"row {number}").touch()
+        wait_until(lambda: ended(vault, "p"))
+        assert vault.get_process_completion("p")
+        assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
+        assert "the first row is coming" in Path(vault.db_dir, "metadata/processes/p/output.log").read_text()
+
+    def test_without_an_id_it_makes_one(self, vault: TableVault, tmp_path: Path) -> None:
+        for number in range(3):
+            (tmp_path / f"row {number}").touch()
+        process_id = vault.execute_instance("numbers", background=True)
+        wait_until(lambda: ended(vault, process_id))
+        process = vault.get_process(process_id)
+        assert (process.state, process.is_named) == (State.COMPLETED, False)
+
+    def test_what_user_code_raises_pauses_it_and_is_in_the_record_and_the_log(
+        self, vault: TableVault, tmp_path: Path
+    ) -> None:
+        (tmp_path / "fail").touch()
+        (tmp_path / "row 0").touch()
+        vault.execute_instance("numbers", process_id="p", background=True)
+        wait_until(lambda: vault.get_process("p").status == "paused")
+        error = vault.get_process("p").error
+        assert error is not None
+        assert (error.type, error.message.splitlines()[0]) == ("ConnectionError", "nobody answers")
+        log = Path(vault.db_dir, "metadata/processes/p/output.log")
+        wait_until(lambda: "ConnectionError: nobody answers" in log.read_text())
+        # And may be resumed in the foreground.
+        (tmp_path / "fail").unlink()
+        for number in range(3):
+            (tmp_path / f"row {number}").touch()
+        vault.execute_instance("numbers", process_id="p")
+        assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
+
+    def test_a_paused_process_goes_on_there(self, vault: TableVault, tmp_path: Path) -> None:
+        (tmp_path / "fail").touch()
+        (tmp_path / "row 0").touch()
+        with pytest.raises(ConnectionError):
+            vault.execute_instance("numbers", process_id="p")
+        (tmp_path / "fail").unlink()
+        vault.execute_instance("numbers", process_id="p", background=True)
+        assert vault.get_process("p").is_alive
+        for number in range(3):
+            (tmp_path / f"row {number}").touch()
+        wait_until(lambda: ended(vault, "p"))
+        assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
+        assert vault.execute_instance("numbers", process_id="p", background=True) == "p"
+
+    def test_a_second_worker_is_refused(self, vault: TableVault) -> None:
+        vault.execute_instance("numbers", process_id="p", background=True)
+        for background in (True, False):
+            with pytest.raises(TVProcessError, match="A living worker is at process 'p'") as caught:
+                vault.execute_instance("numbers", process_id="p", background=background)
+            assert caught.value.process_id == "p"
+        vault.stop_process("p", force=True)
+
+    def test_sigterm_pauses_it(self, vault: TableVault, tmp_path: Path) -> None:
+        (tmp_path / "row 0").touch()
+        vault.execute_instance("numbers", process_id="p", background=True)
+        wait_until(lambda: vault.get_process("p").rows_done == 1)
+        pid = vault.get_process("p").pid
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)
+        (tmp_path / "row 1").touch()
+        wait_until(lambda: vault.get_process("p").status == "paused")
+        assert vault.get_process("p").rows_done == 2
+
+    def test_a_killed_one_is_shown_as_interrupted(self, vault: TableVault, tmp_path: Path) -> None:
+        (tmp_path / "row 0").touch()
+        vault.execute_instance("numbers", process_id="p", background=True)
+        wait_until(lambda: vault.get_process("p").rows_done == 1)
+        pid = vault.get_process("p").pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not vault.get_process("p").is_alive)
+        assert vault.get_process("p").status == "interrupted"
+        wait_until(lambda: not psutil.pid_exists(pid))  # it leaves no zombie
+        for number in range(3):
+            (tmp_path / f"row {number}").touch()
+        assert TableVault(vault.db_dir, restart=True).restarted["p"].state is State.COMPLETED
+
+
+class TestWhatCanBeToldAtOnce:
+    def test_is_raised_by_the_call(self, vault: TableVault) -> None:
+        with pytest.raises(TVArgumentError, match=r"There is no table 'number'\. Did you mean 'numbers'"):
+            vault.execute_instance("number", background=True)
+
+    def test_with_the_place_in_the_file(self, vault: TableVault) -> None:
+        vault.create_builder_file("numbers", "more", text=column("more", function="nothing", arguments={"x": 1}))
+        with pytest.raises(TVBuilderError, match=r"more\.yaml:6:18: .*has no function 'nothing'"):
+            vault.execute_instance("numbers", background=True)
+        vault.create_builder_file("numbers", "more", text=column("more", function="rows", arguments={"x": "<<a.b"}))
+        with pytest.raises(TableReferenceError, match=r"more\.yaml:9:6: "):
+            vault.execute_instance("numbers", background=True)
+
+    def test_so_are_locks(self, vault: TableVault) -> None:
+        vault.execute_instance("numbers", process_id="p", background=True)
+        hasty = TableVault(vault.db_dir, "bob", lock_timeout=0)
+        with pytest.raises(TVLockError, match="held by process 'p'"):
+            hasty.execute_instance("numbers", background=True)
+        vault.stop_process("p", force=True)
+        assert vault.get_table_instances("numbers", include_temp=True) == ["TEMP_base"]
+
+    def test_and_what_identifies_the_work(self, vault: TableVault) -> None:
+        vault.create_table("other", process_id="p")
+        with pytest.raises(TVArgumentError, match="'p' is a create_table"):
+            vault.execute_instance("numbers", process_id="p", background=True)

@@ -1,0 +1,182 @@
+"""Stopping processes: what a stop does, and what becomes of it when the stopper itself is killed."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tablevault_like import TableVault
+from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
+from tablevault_like.model import State, StopIntent
+from tests import library, states
+from tests.library import BY_NAME, Attempt
+from tests.workers import GROUND, Action, Fault, Workers
+
+ID = "nightly"
+
+
+@dataclass(frozen=True)
+class Left:
+    """A vault in which the process ``nightly`` was left with its worker dead, or paused."""
+
+    vault_dir: Path
+    made: str
+    attempt: Attempt
+
+    @property
+    def vault(self) -> TableVault:
+        return TableVault(self.vault_dir, "ada", lock_timeout=0.05)
+
+    @property
+    def state(self) -> State:
+        return self.vault.get_process(ID).state
+
+
+def leave(workers: Workers, vault_dir: Path, made: str, operation: str, fault: Fault) -> Left:
+    workers.run(library.attempt, vault_dir, operation, made, ID, faults=[fault])
+    return Left(vault_dir, made, BY_NAME[operation])
+
+
+def stop(vault_dir: Path, materialize: bool) -> None:
+    TableVault(vault_dir, lock_timeout=0.05).stop_process(ID, materialize=materialize)
+
+
+STOPS = [
+    pytest.param("execute_instance", Fault("shout dog", Action.FAIL), True, id="keep a paused execution"),
+    pytest.param("execute_instance", Fault("shout dog", Action.KILL), False, id="revert a dead execution"),
+    pytest.param("create_instance", None, False, id="revert a dead create_instance"),
+    pytest.param("create_builder_file", None, False, id="revert a dead create_builder_file"),
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("operation", "fault", "materialize"), STOPS)
+class TestAStopperThatIsKilled:
+    def test_is_finished_by_whoever_comes_next(
+        self,
+        operation: str,
+        fault: Fault | None,
+        materialize: bool,
+        copy_dir: Path,
+        made: str,
+        workers: Workers,
+        is_full: bool,
+    ) -> None:
+        before = states.state(copy_dir)
+        fault = fault or Fault(BY_NAME[operation].point("after", "execute"), Action.KILL)
+        left = leave(workers, copy_dir, made, operation, fault)
+        original = Path(shutil.copytree(copy_dir, copy_dir.with_name("original")))
+        stop(copy_dir, materialize)
+        wanted = states.shape(copy_dir, known=made)
+        seen = set[State]()
+        others = itertools.cycle([stop_again, restart, need_its_locks, call_again])
+        for number in itertools.count(1, 1 if is_full else 3):
+            shutil.rmtree(copy_dir)
+            shutil.copytree(original, copy_dir)
+            if workers.run(stop, copy_dir, materialize, faults=[Fault(GROUND, Action.KILL, number)]).end() == 0:
+                break
+            seen.add(left.state)
+            if left.state in (State.PAUSED, State.RUNNING):
+                continue
+            comes = next(others)
+            comes(left, left.state)
+            TableVault(copy_dir, restart=True)
+            states.assert_sound(copy_dir)
+            if comes in (call_again, need_its_locks):
+                continue
+            if left.state is State.REVERTED:
+                found = states.without_partial_frames(states.state(copy_dir))
+                assert states.differences(found, before) == []
+            else:
+                found = states.without_trash(states.shape(copy_dir, known=made))
+                assert states.differences(found, states.without_trash(wanted)) == []
+        assert {State.STOPPING, State.MATERIALIZED if materialize else State.REVERTED} <= seen
+
+
+def stop_again(left: Left, state: State) -> None:
+    if state.has_ended:
+        with pytest.raises(TVProcessError, match="has ended"):
+            left.vault.stop_process(ID)
+    else:
+        # The newest wish counts, unless what was done is undone already.
+        intent = left.vault.get_process(ID).stop_intent
+        left.vault.stop_process(ID, materialize=intent is StopIntent.MATERIALIZE)
+
+
+def restart(left: Left, state: State) -> None:
+    intent = left.vault.get_process(ID).stop_intent
+    outcomes = TableVault(left.vault_dir, restart=True).restarted
+    if not state.has_ended:
+        assert outcomes[ID].state is (State.MATERIALIZED if intent is StopIntent.MATERIALIZE else State.REVERTED)
+
+
+def need_its_locks(left: Left, state: State) -> None:
+    left.vault.delete_table("words")
+    assert left.state.has_ended
+
+
+def call_again(left: Left, state: State) -> None:
+    left.attempt.call(left.vault, left.made, ID)
+    assert left.vault.get_process_completion(ID)
+
+
+class TestStopping:
+    @pytest.fixture
+    def left(self, copy_dir: Path, made: str, workers: Workers) -> Left:
+        return leave(workers, copy_dir, made, "execute_instance", Fault("shout dog", Action.FAIL))
+
+    def test_twice_says_that_it_has_ended(self, left: Left) -> None:
+        left.vault.stop_process(ID)
+
+        for force, materialize in itertools.product((False, True), repeat=2):
+            with pytest.raises(TVProcessError, match=r"has ended \(reverted\)"):
+                left.vault.stop_process(ID, force=force, materialize=materialize)
+
+    def test_frees_the_id(self, left: Left) -> None:
+        left.vault.stop_process(ID)
+
+        left.vault.create_table("papers", process_id=ID)
+
+        assert left.vault.get_process(ID).operation == "create_table"
+        assert left.vault.get_process(ID).epoch > 2
+
+    def test_keeps_only_what_can_be_kept_in_part(self, copy_dir: Path, made: str, workers: Workers) -> None:
+        fault = Fault(BY_NAME["create_instance"].point("before", "execute"), Action.KILL)
+        left = leave(workers, copy_dir, made, "create_instance", fault)
+
+        with pytest.raises(TVArgumentError, match="can't be kept in part"):
+            left.vault.stop_process(ID, materialize=True)
+
+        assert (left.state, left.vault.get_process(ID).epoch) == (State.RUNNING, 1)
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_reverts_what_has_not_kept_its_inputs(self, copy_dir: Path, made: str, workers: Workers, when: str) -> None:
+        before = states.state(copy_dir)
+        fault = Fault(BY_NAME["execute_instance"].point(when, "keep"), Action.KILL)
+        left = leave(workers, copy_dir, made, "execute_instance", fault)
+        assert left.state is State.CREATED
+
+        left.vault.stop_process(ID, materialize=True)
+
+        assert left.state is State.REVERTED
+        assert states.differences(states.state(copy_dir), before) == []
+
+    def test_that_can_not_keep_what_is_done_holds_up_nobody_with_its_own_error(self, left: Left) -> None:
+        rows = left.vault_dir / "metadata" / "processes" / ID / "rows.sqlite"
+        rows.rename(rows.with_suffix(".away"))
+        with pytest.raises(OSError, match="is missing"):
+            left.vault.stop_process(ID, materialize=True)
+        assert left.state is State.STOPPING
+
+        with pytest.raises(TVLockError, match=f"held by process {ID!r}") as caught:
+            left.vault.delete_table("words")
+        assert caught.value.holder == ID
+        assert "TVFileError" in str(TableVault(left.vault_dir, restart=True).restarted[ID])
+
+        left.vault.stop_process(ID)
+        assert left.state is State.REVERTED
+        states.assert_sound(left.vault_dir)
