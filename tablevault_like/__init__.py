@@ -1,10 +1,15 @@
 """A versioned table store in a plain directory, for data sets that are built by slow, costly and failing functions."""
 
+import logging
+
 from tablevault_like import errors as tv_errors
 from tablevault_like.model import ProcessRecord, Row, State
 from tablevault_like.process.runner import Outcome
 from tablevault_like.vault import TableVault
 
 __version__ = "0.1.0"
+
+# Whoever wants to see what is logged says so; nothing is printed of its own accord.
+logging.getLogger("tablevault_like").addHandler(logging.NullHandler())
 
 __all__ = ["Outcome", "ProcessRecord", "Row", "State", "TableVault", "__version__", "tv_errors"]

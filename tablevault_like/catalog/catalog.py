@@ -31,6 +31,10 @@ NETWORK_VARIABLE = "TABLEVAULT_ALLOW_NETWORK_FS"
 class Database(sqlite3.Connection):
     """A connection to a catalog, inside one transaction: what every query takes."""
 
+    def __del__(self) -> None:
+        # When its thread has ended. From Python 3.13 on, leaving that to the base class is a warning.
+        self.close()
+
 
 _OPEN_CONNECTIONS: weakref.WeakSet[Database] = weakref.WeakSet()
 

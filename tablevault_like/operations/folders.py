@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tablevault_like.catalog import Database, instances, locks, tables
-from tablevault_like.layout import is_instance_folder
-from tablevault_like.model import LockRequest, Resource, TableRecord
+from tablevault_like.layout import InstanceLayout, is_instance_folder
+from tablevault_like.model import INDEX_SUFFIX, LockRequest, Resource, TableRecord
 from tablevault_like.process.journal import Journal
 from tablevault_like.storage import descriptions, files, places
 
@@ -37,6 +37,17 @@ def follow_table(journal: Journal, table: str) -> None:
         place = places.table_layout(journal.layout, record)
         place.folder.mkdir(exist_ok=True)
         descriptions.write_table(place, record)
+        for instance in instances.of_table(db, table, include_temporary=True):
+            if instance.is_temporary and is_free(db, Resource.builders(table, instance.version)):
+                _rename_index_builder(place.instance(instance.instance_id), table)
+
+
+def _rename_index_builder(place: InstanceLayout, table: str) -> None:
+    """Let the IndexBuilder of a temporary instance bear the table's name: no other builder's ends like that."""
+    name = place.builder(table + INDEX_SUFFIX)
+    found = list(place.builders.glob(f"*{INDEX_SUFFIX}.yaml"))
+    if len(found) == 1 and found[0] != name:
+        files.replace(found[0], name)
 
 
 def put_away_table(journal: Journal, folder: str, name: str) -> None:

@@ -66,6 +66,14 @@ class Endings:
         """
         try:
             yield
+        except BaseException:
+            lock.release()
+            raise
+        self.leave(lock, process_id)
+
+    def leave(self, lock: WorkerLock, process_id: str) -> None:
+        """Do now what ``leaving`` does at its end."""
+        try:
             row = self.journal.find(process_id)
             if row is None or (row.state.has_ended and not row.named):
                 housekeeping.dismiss(self.journal.layout, process_id)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from tablevault_like.catalog import Database, processes
 from tablevault_like.engines.base import Engine, Stop
+from tablevault_like.errors import TableVaultError
 from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.model import StopIntent
 from tablevault_like.process.interrupts import Interrupts
@@ -93,13 +96,19 @@ if hasattr(os, "register_at_fork"):
 
 
 class StepReport:
-    """How far a step is. Reports go to the catalog a few times a second at most; the rows in them are committed."""
+    """How far a step is. The rows in a report are committed.
+
+    Reports go to the catalog a few times a second at most, but none waits for the next row, which may take an hour.
+    """
 
     def __init__(self, run: Run, name: str) -> None:
         self._run = run
         self.name = name
         self._last = time.monotonic()
         self._counts: tuple[int, int, int, int | None] | None = None
+        # Taken before a transaction is begun, never inside of one.
+        self._writing = threading.Lock()
+        self._late: threading.Timer | None = None
 
     def start(self, *, total: int | None, already: int) -> None:
         """Record that the step has begun, with ``already`` of ``total`` rows recorded earlier."""
@@ -113,25 +122,39 @@ class StepReport:
         self._counts = (done, failed, reused, total)
         if time.monotonic() - self._last >= _REPORT_SECONDS:
             self.flush()
+        elif self._late is None:
+            self._late = threading.Timer(_REPORT_SECONDS, self._flush_late)
+            self._late.daemon = True
+            self._late.start()
 
     def flush(self) -> None:
         """Write what was told last."""
-        if self._counts is None:
-            return
-        with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
-            self._write(db)
-        self._last = time.monotonic()
+        with self._writing:
+            if self._counts is not None:
+                with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
+                    self._write(db)
+                self._last = time.monotonic()
 
     def finish(self) -> None:
         """Record the step as finished."""
-        with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
+        with self._writing, self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
             self._write(db)
             processes.finish_step(db, self._run.process_id, self.name, now=self._run.now())
+
+    def _flush_late(self) -> None:
+        self._late = None
+        # It is for showing only. If the claim is over, the coordinator is told so by its own next step.
+        try:
+            with suppress(TableVaultError, sqlite3.Error):
+                self.flush()
+        finally:
+            self._run.journal.catalog.close()  # this thread's connection
 
     def _write(self, db: Database) -> None:
         if self._counts is None:
             return
-        done, failed, reused, total = self._counts
+        counts = self._counts
+        done, failed, reused, total = counts
         processes.report_step(
             db,
             self._run.process_id,
@@ -142,4 +165,5 @@ class StepReport:
             total=total,
             now=self._run.now(),
         )
-        self._counts = None
+        if self._counts is counts:
+            self._counts = None

@@ -121,7 +121,8 @@ class Runner:
         if not lock.acquire():
             raise self._life.running_error(process_id)
         with ExitStack() as cleanup:
-            cleanup.enter_context(self._endings.leaving(lock, process_id))
+            # Not leaving(): a generator that nobody keeps any more is closed, and would let go of the lock.
+            cleanup.callback(self._endings.leave, lock, process_id)
             row = self.journal.get(process_id)
             if row.state in (State.REVERTING, State.STOPPING, State.CREATED):
                 self._endings.conclude(row)

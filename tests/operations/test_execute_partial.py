@@ -84,6 +84,17 @@ class TestTheTemporaryInstance:
                 running.result()
         assert "cat" not in GATES
 
+    def test_counts_finished_rows_while_the_next_one_takes_its_time(self, vault: TableVault) -> None:
+        with gates("cat") as (cat,):
+            running = Background(vault.execute_instance, "words", process_id="p")
+            cat.await_arrival()
+            wait_until(lambda: vault.get_process("p").rows_done == 2)
+            assert vault.get_process("p").rows_total == 4
+            cat.open()
+            with pytest.raises(ConnectionError):
+                running.result()
+        assert (vault.get_process("p").rows_done, vault.get_process("p").rows_failed) == (2, 1)
+
     def test_shows_it_while_it_is_paused(self, vault: TableVault) -> None:
         with pytest.raises(ConnectionError):
             vault.execute_instance("words", process_id="p")

@@ -163,7 +163,8 @@ class TestStopping:
         left.vault.stop_process(ID, materialize=True)
 
         assert left.state is State.REVERTED
-        assert states.differences(states.state(copy_dir), before) == []
+        found = states.without_partial_frames(states.state(copy_dir))
+        assert states.differences(found, before) == []
 
     def test_that_can_not_keep_what_is_done_holds_up_nobody_with_its_own_error(self, left: Left) -> None:
         rows = left.vault_dir / "metadata" / "processes" / ID / "rows.sqlite"
