@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 from measure import CHECKOUT, PEER, Bench, Report, at_most, bench, milliseconds, options, say
@@ -52,11 +53,10 @@ def _measure_operations(place: Bench, report: Report, chosen: argparse.Namespace
 
 
 def _measure_starts(place: Bench, report: Report, repeat: int) -> None:
-    """Measure starts of an interpreter that has its bytecode cached, as after the first use, and of one that hasn't."""
-    cached = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    fresh = place.folder / "fresh"
-    shutil.copytree(CHECKOUT / "tablevault_like", fresh / "tablevault_like", ignore=shutil.ignore_patterns("*.pyc"))
-    uncached = {**os.environ, "PYTHONPATH": str(fresh), "PYTHONDONTWRITEBYTECODE": "1"}
+    """Measure starts of an interpreter that finds the package's bytecode, as after its first use, and of one without."""
+    cached, uncached = (_copy(place.folder / name) for name in ("cached", "uncached"))
+    cached.pop("PYTHONDONTWRITEBYTECODE", None)
+    uncached["PYTHONDONTWRITEBYTECODE"] = "1"
     for subject, measure, bound in (
         ("import tablevault_like", _imports, 150),
         ("tvl ps", partial(_commands, vault=place.run("pausing")), 400),
@@ -67,8 +67,15 @@ def _measure_starts(place: Bench, report: Report, repeat: int) -> None:
         report.add(subject, "bytecode not cached", milliseconds(measure(uncached, repeat)), "ms")
 
 
+def _copy(folder: Path) -> dict[str, str]:
+    """Copy the package without its bytecode, and return the environment in which it is the one that is imported."""
+    package = "tablevault_like"
+    shutil.copytree(CHECKOUT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
 def _imports(environment: dict[str, str], repeat: int) -> list[float]:
-    """Return how long the import takes in new interpreters. The first, which warms the disk's cache, isn't counted."""
+    """Return how long the import takes in new interpreters. The first, which fills caches, isn't counted."""
     return [float(_python(environment, "-c", _IMPORT)) for _ in range(repeat + 1)][1:]
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import tablevault_like.operations  # noqa: F401 - registers every operation
 from tablevault_like import errors
 from tablevault_like.catalog import Catalog
-from tablevault_like.errors import TableVaultError, TVProcessError
+from tablevault_like.errors import Location, TableVaultError, TVProcessError
 from tablevault_like.layout import Layout
-from tablevault_like.model import new_process_id
+from tablevault_like.model import State, new_process_id
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.operation import Operation, rebuild
 from tablevault_like.process.runner import Runner
@@ -33,9 +33,10 @@ _POLL_SECONDS = 0.02
 def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
     """Start a worker that runs ``operation``, and return the process id as soon as the process is recorded as running.
 
-    Raises what the operation raises before that: wrong arguments, locks that can't be had in time.
+    Raises what the operation raises before that: wrong arguments, locks that can't be had in time. What it raises
+    later, however soon, is in its record.
     """
-    journal = runner.journal
+    journal, begun = runner.journal, runner.journal.now()
     request = {
         "root": os.fspath(journal.layout.root),
         "operation": operation.name,
@@ -61,30 +62,53 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
     assert worker.stdout is not None
     with worker.stdin:
         worker.stdin.write(json.dumps(request))
-    while worker.poll() is None:
-        row = journal.find(str(request["process_id"]))
-        if row is not None and row.epoch != before and row.started_at is not None:
-            worker.stdout.close()
-            # Somebody has to take its exit status, or it stays a zombie for as long as the caller lives.
-            threading.Thread(target=worker.wait, daemon=True).start()
-            return row.process_id
-        time.sleep(_POLL_SECONDS)
     with worker.stdout:
+        try:
+            while worker.poll() is None:
+                if _is_under_way(journal, str(request["process_id"]), before=before, begun=begun):
+                    # Somebody has to take its exit status, or it stays a zombie for as long as the caller lives.
+                    threading.Thread(target=worker.wait, daemon=True).start()
+                    return str(request["process_id"])
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            worker.terminate()
+            raise
         report = worker.stdout.read()
-    if worker.returncode != 0:
-        raise _reported_error(report, str(request["process_id"]))
-    return str(request["process_id"])
+    if worker.returncode == 0 or _is_under_way(journal, str(request["process_id"]), before=before, begun=begun):
+        return str(request["process_id"])
+    raise _reported_error(report, str(request["process_id"]))
+
+
+def _is_under_way(journal: Journal, process_id: str, *, before: int | None, begun: float) -> bool:
+    """Tell whether the worker has claimed the process, and kept its inputs. It may have failed since."""
+    row = journal.find(process_id)
+    if row is None or row.epoch == before or row.started_at is None:
+        return False
+    # An earlier process of that id may be ended first.
+    return row.created_at >= begun or row.state in (State.RUNNING, State.PAUSED, State.COMPLETED)
 
 
 def _reported_error(report: str, process_id: str) -> TableVaultError:
     try:
-        name, message = json.loads(report)
+        name, message, fields = json.loads(report)
     except ValueError:
         return TVProcessError(f"The worker of process {process_id!r} ended without a word.", process_id=process_id)
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, TableVaultError):
-        return kind(message)
+        error: TableVaultError = kind(message)
+        location = fields.pop("location", None)
+        vars(error).update(fields, **({} if location is None else {"location": Location(*location)}))
+        return error
     return TVProcessError(f"The worker of process {process_id!r} failed: {name}: {message}", process_id=process_id)
+
+
+def _report(error: BaseException) -> str:
+    """Return an error as JSON, with those of its fields (and its notes) that JSON can hold."""
+    fields = {name: value for name, value in vars(error).items() if isinstance(value, str | int | list)}
+    location = getattr(error, "location", None)
+    if isinstance(location, Location):
+        fields["location"] = [location.path, location.line, location.column]
+    return json.dumps([type(error).__name__, str(error), fields], default=str)
 
 
 def main() -> int:
@@ -105,7 +129,7 @@ def main() -> int:
         logging.getLogger("tablevault_like").exception("process %s failed", request["process_id"])
         # Nobody listens any more if the process was running.
         with suppress(BrokenPipeError):
-            os.write(report, json.dumps([type(error).__name__, str(error)]).encode())
+            os.write(report, _report(error).encode())
         return 1
     return 0
 

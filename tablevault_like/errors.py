@@ -140,7 +140,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib  # it takes long to import, and is needed for errors only
 
     choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=1)
+    close = difflib.get_close_matches(str(name), choices, n=1)
     if close:
         return f" Did you mean {close[0]!r}?"
     if not choices:

@@ -15,7 +15,7 @@ from tablevault_like.catalog import Catalog, Database, instances, locks, tables,
 from tablevault_like.errors import TVArgumentError, TVFileError, nearest
 from tablevault_like.layout import InstanceLayout, Layout
 from tablevault_like.model import ARTIFACT_DTYPE, INDEX_SUFFIX, InstanceRecord, Resource, temporary_id
-from tablevault_like.storage import descriptions, places
+from tablevault_like.storage import descriptions, files, places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ class Reader:
                 raise TVArgumentError(
                     f"{record.table_name}/{record.instance_id} has no builder {name!r}.{nearest(name, known)}"
                 )
-            return place.builder(name).read_text(encoding="utf-8")
+            return files.read_text(place.builder(name))
 
         return self._read(
             lambda db: self._pick(db, table, instance_id=instance_id, version=version, is_temporary=is_temporary), read
@@ -141,7 +141,7 @@ class Reader:
         """Return the text of a code module."""
         if module not in self.module_names():
             raise TVArgumentError(f"There is no code module {module!r}.{nearest(module, self.module_names())}")
-        return self.layout.module(module).read_text(encoding="utf-8")
+        return files.read_text(self.layout.module(module))
 
     def artifact_folder(self, table: str, *, instance_id: str | None, version: str, is_temporary: bool) -> Path:
         """Return the folder that holds an instance's artifacts."""

@@ -73,7 +73,8 @@ class TableVault:
         self.db_dir = os.fspath(db_dir)
         self.author = author or _user()
         if verbose:
-            logging.basicConfig(level=logging.INFO)
+            logging.basicConfig()
+            logging.getLogger("tablevault_like").setLevel(logging.INFO)
         # Resolved, so that one vault has one name, whichever link leads to it.
         layout = Layout(Path(self.db_dir).resolve())
         if create:

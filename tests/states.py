@@ -49,15 +49,17 @@ def processes(vault_dir: Path) -> dict[str, str]:
 
 def without_partial_frames(found: State) -> State:
     """Leave out the frames that a reverted execution may leave in its temporary instance."""
-    return _without(found, r"[^/]+/TEMP_[^/]+/table.parquet")
+    return without(found, r"[^/]+/TEMP_[^/]+/table.parquet")
 
 
 def without_trash(found: State) -> State:
-    return _without(found, r"metadata/trash/.*")
+    return without(found, r"metadata/trash/.*")
 
 
-def _without(found: State, name: str) -> State:
-    files = {path: what for path, what in found["files"].items() if not re.fullmatch(name, path)}
+def without(found: State, *names: str) -> State:
+    """Leave out the files that match one of these patterns."""
+    unwanted = re.compile("|".join(names))
+    files = {path: what for path, what in found["files"].items() if not unwanted.fullmatch(path)}
     return {**found, "files": files}
 
 

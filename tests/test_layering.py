@@ -48,7 +48,12 @@ LAYERS = {
     "4 operations": ["operations: sources folders publication execution finished *"],
     "5 around": ["reading", "tree", "background", "monitor: *", "archive", "check"],
     "6 face": ["vault __init__"],
-    "7a shell": ["cli: output words formats places frames errors completion options session startup app instances contents execution *"],
+    "7a shell": [
+        (
+            "cli: output words formats places frames errors completion options session startup app instances "
+            "contents execution *"
+        )
+    ],
     "7b shell": ["__main__"],
 }
 

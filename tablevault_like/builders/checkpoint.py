@@ -14,7 +14,8 @@ A plan that takes the place of another gets a folder of its own, and counts from
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,19 @@ class Checkpoint:
         return cls(plan, folder.pinned_files(number))
 
     @classmethod
-    def keep(cls, folder: ProcessLayout, plan: Plan, texts: Mapping[str, str], code_folder: Path) -> Checkpoint:
-        """Keep a plan with the builder files and code modules that it was made of, durably, in place of any other."""
+    def keep(
+        cls,
+        folder: ProcessLayout,
+        plan: Plan,
+        texts: Mapping[str, str],
+        code_folder: Path,
+        *,
+        fenced: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Checkpoint:
+        """Keep a plan with the builder files and code modules that it was made of, durably, in place of any other.
+
+        The plan is replaced in a ``fenced()``, which raises if that isn't this worker's business any more.
+        """
         number = cls.read(folder).number + 1 if folder.plan.exists() else 1
         pinned = folder.pinned_files(number)
         files.remove(pinned.folder)
@@ -61,7 +73,8 @@ class Checkpoint:
         draft = folder.plan.with_suffix(".new")
         files.remove(draft)
         files.write_file(draft, json.dumps({"number": number, "plan": plan.to_json()}))
-        files.replace(draft, folder.plan)
+        with fenced():
+            files.replace(draft, folder.plan)
         return cls(plan, pinned)
 
     @property

@@ -128,6 +128,7 @@ def _replacements(run: Run, table_name: str, version: str, texts: Mapping[str, s
     with run.journal.catalog.snapshot() as db:
         record = instances.find(db, table_name, temporary_id(version))
     if record is None:
-        return Replacements(run.files.replaced, {})
+        return Replacements(run.files.replaced, {}, run.fenced)
     place = places.instance_layout(run.layout, record)
-    return Replacements(run.files.replaced, {place.builder(name): text for name, text in texts.items()})
+    changes = {place.builder(name): text for name, text in texts.items()}
+    return Replacements(run.files.replaced, changes, run.fenced)

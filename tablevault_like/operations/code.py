@@ -56,7 +56,8 @@ class CreateCodeModule(Operation):
         self._replacements(run).undo()
 
     def _replacements(self, run: Run) -> Replacements:
-        return Replacements(run.files.replaced, {run.layout.module(name): text for name, text in self.texts.items()})
+        changes = {run.layout.module(name): text for name, text in self.texts.items()}
+        return Replacements(run.files.replaced, changes, run.fenced)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class DeleteCodeModule(Operation):
         self._replacements(run).undo()
 
     def _replacements(self, run: Run) -> Replacements:
-        return Replacements(run.files.replaced, {run.layout.module(self.module_name): None})
+        return Replacements(run.files.replaced, {run.layout.module(self.module_name): None}, run.fenced)
 
 
 def _check_syntax(text: str, location: Location) -> None:

@@ -102,9 +102,10 @@ class ExecuteInstance(Operation):
         files.remove(staged.folder)
         files.make_directory(staged.folder)
         publication.stage_artifacts(run, temporary, staged)
-        files.remove(run.files.rows)
-        RowStore.create(run.files.rows, epoch=run.epoch).close()
-        Checkpoint.keep(run.files, planned.plan, planned.texts, run.layout.code_functions)
+        with run.fenced():
+            files.remove(run.files.rows)
+            RowStore.create(run.files.rows, epoch=run.epoch).close()
+        Checkpoint.keep(run.files, planned.plan, planned.texts, run.layout.code_functions, fenced=run.fenced)
         with run.journal.changing(run.process_id, run.epoch) as db:
             processes.plan_steps(db, run.process_id, _steps(planned.plan))
             if instances.has_side_effects(db, temporary.table_id):
@@ -233,7 +234,7 @@ class ExecuteInstance(Operation):
             with run.journal.changing(run.process_id, run.epoch) as db:
                 processes.forget_steps(db, run.process_id, sorted(again))
             forget(run, store, old, again, artifact_folder_of=run.instance_id(self.version))
-        Checkpoint.keep(run.files, new.plan, new.texts, run.layout.code_functions)
+        Checkpoint.keep(run.files, new.plan, new.texts, run.layout.code_functions, fenced=run.fenced)
         with run.journal.changing(run.process_id, run.epoch) as db:
             processes.drop_steps(db, run.process_id, sorted(changes.removed))
             processes.plan_steps(db, run.process_id, _steps(new.plan))
@@ -257,13 +258,14 @@ class ExecuteInstance(Operation):
 
 def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) -> Planned:
     """Plan the execution of a temporary instance as its files are now, on the inputs of ``pinned`` where it has any."""
+    from tablevault_like.builders import document
     from tablevault_like.builders.frames import FrameCache
     from tablevault_like.builders.inputs import PinKey
     from tablevault_like.builders.plan import make_plan
     from tablevault_like.operations.execution import pinned_tables
 
     place = places.instance_layout(view.layout, temporary)
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(place.builders.glob("*.yaml"))}
+    texts = {path.stem: document.text_of(path) for path in sorted(place.builders.glob("*.yaml"))}
 
     def pin(table: str, version: str | None) -> Pin:
         if pinned is not None and (table, version) in pinned.pins:

@@ -86,13 +86,14 @@ class CreateInstance(Operation):
         table = self._table(run)
         places.make_table_folder(table)
         target = table.temporary(self.version).folder
-        if target.exists():
-            # No instance of that name exists and its lock is held here, so it is what a crash left behind: maybe of
-            # this very process, after it had placed the folder.
-            if _is_same(target, staged.folder):
-                return
-            files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
-        files.place(staged.folder, target)
+        with run.fenced():
+            if target.exists():
+                # No instance of that name exists and its lock is held here, so it is what a crash left behind: maybe of
+                # this very process, after it had placed the folder.
+                if _is_same(target, staged.folder):
+                    return
+                files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
+            files.place(staged.folder, target)
 
     def publish(self, run: Run, db: Database) -> None:
         origin: InstanceRecord | None = self._origin(db)
@@ -188,6 +189,12 @@ class WriteInstance(Operation):
     dependencies: tuple[tuple[str, str], ...] = ()
     dtypes: Mapping[str, str] = field(default_factory=dict)
 
+    def check(self) -> None:
+        import pandas as pd
+
+        if self.table_df is not None and not isinstance(self.table_df, pd.DataFrame):
+            raise TVArgumentError(f"table_df must be a pandas DataFrame, not a {type(self.table_df).__name__}.")
+
     def declare(self, view: View) -> Declaration:
         if self.table_df is None:
             raise TVProcessError(
@@ -263,6 +270,6 @@ def _origin_builders(run: Run, origin: InstanceRecord, table_name: str) -> dict[
     place = places.instance_layout(run.layout, origin)
     if not place.builders.is_dir():
         return {}
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(place.builders.glob("*.yaml"))}
+    texts = {path.stem: files.read_text(path) for path in sorted(place.builders.glob("*.yaml"))}
     index = texts.pop(origin.table_name + INDEX_SUFFIX, None)
     return texts if index is None else {table_name + INDEX_SUFFIX: index, **texts}

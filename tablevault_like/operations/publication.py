@@ -67,7 +67,8 @@ class Publication:
         staged = run.files.staged_instance(self.instance_id)
         files.protect(staged.folder)
         places.make_table_folder(places.table_layout(run.layout, self.temporary))
-        files.place(staged.folder, self._placed(run).folder)
+        with run.fenced():
+            files.place(staged.folder, self._placed(run).folder)
 
     def publish(self, run: Run, db: Database) -> None:
         """Replace the temporary instance by the materialized one, in the catalog."""
@@ -122,20 +123,22 @@ def withdraw(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
     placed = places.table_layout(run.layout, temporary).instance(instance_id)
     staged = run.files.staged_instance(instance_id)
     if placed.folder.is_dir() and not staged.folder.exists():
-        files.place(placed.folder, staged.folder)
+        with run.fenced():
+            files.place(placed.folder, staged.folder)
+    if staged.manifest.exists():
         files.unprotect(staged.folder)
 
 
 def remove(run: Run, table_name: str, instance_id: str) -> None:
-    """Remove a folder that was placed, but not published."""
-    with run.journal.catalog.snapshot() as db:
+    """Take a folder that was placed, but not published, away into staging, which is swept afterwards."""
+    with run.fenced() as db:
         record = tables.find(db, table_name)
-        is_published = instances.find(db, table_name, instance_id) is not None
-    if record is not None and not is_published:
+        if record is None or instances.find(db, table_name, instance_id) is not None:
+            return
         placed = places.table_layout(run.layout, record).instance(instance_id)
         if placed.folder.exists():
-            files.remove(placed.folder)
-            files.sync_directory(placed.folder.parent)
+            files.make_directory(run.files.staging)
+            files.place(placed.folder, files.available_name(run.files.staging, instance_id))
 
 
 def get_temporary(db: Database, table_name: str, version: str) -> InstanceRecord:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tablevault_like.errors import TVArgumentError, TVFileError
+from tablevault_like.storage import files
 
 
 def read_sources(
@@ -36,10 +37,8 @@ def read_sources(
 
 def _read(what: str, path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_text(path)
     except FileNotFoundError as error:
         raise TVArgumentError(f"There is no file {path}, so there is no {what} to copy.") from error
-    except UnicodeDecodeError as error:
-        raise TVFileError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.", path=path) from error
     except OSError as error:
         raise TVFileError(f"{path} can't be read: {error.strerror}.", path=path) from error

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from tablevault_like.catalog import processes
 from tablevault_like.engines.base import Interrupted, UserCodeError
-from tablevault_like.errors import TableVaultError, TVArtifactError, TVTableError
+from tablevault_like.errors import FencedError, TableVaultError, TVArtifactError, TVTableError
 from tablevault_like.locks import WorkerLock
 from tablevault_like.model import State
 from tablevault_like.process import context
@@ -32,6 +32,8 @@ from tablevault_like.process.operation import Operation
 from tablevault_like.process.run import LOCAL_RUNS, Run
 
 log = logging.getLogger("tablevault_like")
+
+TAKEN_OVER = "Process {!r} was taken over or stopped meanwhile; nothing was undone here."
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,14 @@ class Driver:
                 cause.add_note(f"The operation had completed: process {run.process_id!r} is done.")
                 self.endings.finish(operation, run)
             elif state is None or state is State.STOPPING or state.has_ended:
-                cause.add_note(
-                    f"Process {run.process_id!r} was taken over or stopped meanwhile; nothing was undone here."
-                )
+                cause.add_note(TAKEN_OVER.format(run.process_id))
             elif state is State.RUNNING and self._is_to_pause(operation, run, error, cause):
                 self._pause(run, cause)
             else:
                 self.endings.revert(operation, run, cause)
                 cause.add_note(f"Process {run.process_id!r} was reverted.")
+        except FencedError:
+            cause.add_note(TAKEN_OVER.format(run.process_id))
         except Exception as failure:
             # The process stays as it is, without a worker: whoever claims it next finishes this.
             cause.add_note(f"Process {run.process_id!r} could not be settled ({failure}); the next who claims it will.")
@@ -117,9 +119,9 @@ class Driver:
     def _let_go(self, run: Run, lock: WorkerLock) -> None:
         """Release the worker lock; if abandoned threads still run user code, only when they have left it.
 
-        Until then the process counts as running, which it is, and it is paused only afterwards.
+        Until then the worker counts as alive, which it is, and a process that is to be paused is so only afterwards.
         """
-        if not run.is_abandoned:
+        if run.is_idle and not run.is_abandoned:
             self._release(run, lock)
             return
 
@@ -127,8 +129,9 @@ class Driver:
             try:
                 for engine in run.engines:
                     engine.wait()
-                with suppress(TableVaultError):
-                    self.journal.pause(run.process_id, run.epoch, run.interrupts.exception())
+                if run.is_abandoned:
+                    with suppress(TableVaultError):
+                        self.journal.pause(run.process_id, run.epoch, run.interrupts.exception())
             finally:
                 self._release(run, lock)
 

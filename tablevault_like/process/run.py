@@ -63,12 +63,23 @@ class Run:
         """Return the id of the instance that this process makes: the same in every claim, and never used before."""
         with self.journal.catalog.snapshot() as db:
             row = processes.get(db, self.process_id)
+        if row.epoch != self.epoch:
+            self.check()
         unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.process_id}/{row.created_at!r}")
         return f"{version}_{int(row.created_at)}_{unique}"
 
     def check(self) -> None:
         """Raise FencedError if this claim is over."""
         self.journal.check(self.process_id, self.epoch)
+
+    @contextmanager
+    def fenced(self) -> Iterator[Database]:
+        """Hold this claim while files are changed that others look at. Raises FencedError if it is over.
+
+        Nobody can take the process over in between: that needs a transaction, too. So keep it short.
+        """
+        with self.journal.changing(self.process_id, self.epoch) as db:
+            yield db
 
     def plan_steps(self, names: Sequence[str]) -> None:
         """Record which steps are to come. Steps that are finished stay finished."""

@@ -40,6 +40,14 @@ def write_file(path: Path, content: bytes | str) -> None:
         os.fsync(descriptor)
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file as it is, line ends included. Raises TVFileError if it isn't UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TVFileError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.", path=path) from error
+
+
 def sync_file(path: Path) -> None:
     """Sync the content of a file that something else has written."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,25 +22,32 @@ class Replacements:
     """The changes of one process to files of a fixed name.
 
     ``folder`` is where it keeps what was there before; ``texts`` are the new files by their paths, and ``None``
-    stands for one that is to be deleted. Both methods may be called again wherever they were interrupted.
+    stands for one that is to be deleted. Each file is changed in a ``fenced()``, which raises if that isn't this
+    process's business any more. Both methods may be called again wherever they were interrupted.
     """
 
     folder: Path
     texts: Mapping[Path, str | None]
+    fenced: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def place(self) -> None:
         """Put the new files in place of the old ones, durably. Raises TVFileError if a folder is gone."""
         files.make_directory(self.folder)
         for number, (target, text) in enumerate(self.texts.items()):
+            draft = self.folder / f"{number}.new"
+            if text is not None:
+                files.remove(draft)
+                files.write_file(draft, text)
             try:
-                self._keep_old(number, target)
-                if _digest(target) == _digest_of(text):
-                    continue
-                if text is None:
-                    target.unlink(missing_ok=True)
-                    files.sync_directory(target.parent)
-                else:
-                    self._put(target, text, self.folder / f"{number}.new")
+                with self.fenced():
+                    self._keep_old(number, target)
+                    if _digest(target) == _digest_of(text):
+                        continue
+                    if text is None:
+                        target.unlink(missing_ok=True)
+                        files.sync_directory(target.parent)
+                    else:
+                        files.replace(draft, target)
             except FileNotFoundError as error:
                 raise TVFileError(
                     f"The folder {target.parent} is gone, so nothing was written. Look whether its instance was "
@@ -51,18 +59,19 @@ class Replacements:
     def undo(self) -> None:
         """Put back what was replaced, unless something else has been put there since."""
         for number, (target, text) in enumerate(self.texts.items()):
-            if not target.parent.is_dir() or _digest(target) != _digest_of(text):
-                continue
-            old = self._old(number)
-            if old.exists():
-                # The link in staging stays until the process has ended, in case this is interrupted.
-                copy = old.with_suffix(".back")
-                files.remove(copy)
-                os.link(old, copy)
-                files.replace(copy, target)
-            elif self._nothing(number).exists():
-                target.unlink(missing_ok=True)
-                files.sync_directory(target.parent)
+            with self.fenced():
+                if not target.parent.is_dir() or _digest(target) != _digest_of(text):
+                    continue
+                old = self._old(number)
+                if old.exists():
+                    # The link in staging stays until the process has ended, in case this is interrupted.
+                    copy = old.with_suffix(".back")
+                    files.remove(copy)
+                    os.link(old, copy)
+                    files.replace(copy, target)
+                elif self._nothing(number).exists():
+                    target.unlink(missing_ok=True)
+                    files.sync_directory(target.parent)
 
     def _old(self, number: int) -> Path:
         return self.folder / f"{number}.old"
@@ -82,11 +91,6 @@ class Replacements:
                 raise
             self._nothing(number).touch()
         files.sync_directory(self.folder)
-
-    def _put(self, target: Path, text: str, draft: Path) -> None:
-        files.remove(draft)
-        files.write_file(draft, text)
-        files.replace(draft, target)
 
 
 def _digest(path: Path) -> str | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tablevault_like import TableVault
-from tablevault_like.errors import TVArtifactError, TVBuilderError, TVTableError
+from tablevault_like.errors import TableReferenceError, TVArgumentError, TVArtifactError, TVBuilderError, TVTableError
+from tests.scenes import Calls
 from tests.tables import begin, build, column, index, notes
 
 THREE = "def rows():\n    yield from ['ant', 'bee', 'cat']\n"
@@ -350,3 +354,299 @@ class TestPrimaryKey:
         code = "def rows(): yield from [(1, 'a'), (1, 'b')]"
         frame = build(vault, "words", {"index": index("n", "word", primary_key=["n", "word"])}, code=code)
         assert len(frame) == 2
+
+
+class TestOrigins:
+    """An instance that is made from an earlier one: its builders are copied, and its rows are there to begin with."""
+
+    CODE = """
+from tests.workers import note_call
+
+def rows(first, last):
+    for number in range(first, last):
+        note_call(f"row {number}")
+        yield number, f"text {number}"
+
+def shout(text):
+    return text.upper()
+"""
+
+    def numbers(self, first: int, last: int, **fields: Any) -> dict[str, str]:
+        arguments = {"first": first, "last": last}
+        return {
+            "index": index("n", "text", arguments=arguments, primary_key=["n"], **fields),
+            "loud": column("loud", function="shout", arguments={"text": "<<self.text[index]>>"}),
+        }
+
+    @pytest.fixture
+    def first(self, vault: TableVault, calls: Calls) -> str:
+        build(vault, "numbers", self.numbers(0, 3), code=self.CODE)
+        return vault.get_table_instances("numbers")[0]
+
+    def test_give_their_builders(self, vault: TableVault, first: str) -> None:
+        vault.create_instance("numbers", copy=True)
+        assert vault.get_builders_list("numbers") == ["loud", "numbers_index"]
+        assert vault.get_builder_str("numbers") == self.numbers(0, 3)["index"]
+        vault.execute_instance("numbers")
+        assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
+        second = vault.get_table_instances("numbers")[-1]
+        assert vault.get_descriptions(second, "numbers")["origin"] == ["numbers", first]
+
+    def test_may_be_of_another_table(self, vault: TableVault, first: str) -> None:
+        vault.create_table("copies")
+        vault.create_instance("copies", origin_id=first, origin_table="numbers")
+        assert vault.get_builders_list("copies") == ["copies_index", "loud"]
+        vault.execute_instance("copies")
+        assert vault.get_dataframe("copies")["loud"].tolist() == ["TEXT 0", "TEXT 1", "TEXT 2"]
+
+    def test_rows_are_replaced_unless_they_are_to_be_kept(self, vault: TableVault, first: str) -> None:
+        vault.create_instance("numbers", copy=True)
+        vault.create_builder_file("numbers", "numbers_index", text=self.numbers(2, 5)["index"])
+        vault.execute_instance("numbers")
+        assert vault.get_dataframe("numbers")["n"].tolist() == [2, 3, 4]
+
+    def test_keep_old_keeps_rows_whose_key_is_not_made_again(self, vault: TableVault, first: str) -> None:
+        vault.create_instance("numbers", copy=True)
+        vault.create_builder_file("numbers", "numbers_index", text=self.numbers(2, 5, keep_old=True)["index"])
+        vault.execute_instance("numbers")
+        assert vault.get_dataframe("numbers").to_dict("list") == {
+            "n": [0, 1, 2, 3, 4],
+            "text": [f"text {number}" for number in range(5)],
+            "loud": [f"TEXT {number}" for number in range(5)],
+        }
+
+    def test_keep_old_without_an_origin_changes_nothing(self, vault: TableVault, calls: Calls) -> None:
+        frame = build(vault, "numbers", self.numbers(0, 2, keep_old=True), code=self.CODE)
+        assert frame["n"].tolist() == [0, 1]
+
+    def test_keep_old_goes_on_after_a_failure(self, vault: TableVault, first: str, tmp_path: Path) -> None:
+        code = self.CODE.replace(
+            "    return text.upper()",
+            f"    if text == 'text 3' and not __import__('os').path.exists({str(tmp_path / 'mended')!r}):\n"
+            "        raise ConnectionError\n    return text.upper()",
+        )
+        vault.create_code_module("work", text=code)
+        vault.create_instance("numbers", copy=True)
+        vault.create_builder_file("numbers", "numbers_index", text=self.numbers(2, 5, keep_old=True)["index"])
+        with pytest.raises(ConnectionError):
+            vault.execute_instance("numbers", process_id="p")
+        partial = vault.get_dataframe("numbers", "TEMP_base")
+        assert partial["n"].tolist() == [0, 1, 2, 3, 4]
+        assert partial["loud"].tolist()[:3] == ["TEXT 0", "TEXT 1", "TEXT 2"]
+        (tmp_path / "mended").touch()
+        vault.execute_instance("numbers", process_id="p")
+        assert vault.get_dataframe("numbers")["loud"].tolist() == [f"TEXT {number}" for number in range(5)]
+
+    def test_a_row_wise_index_works_on_their_rows(self, vault: TableVault, first: str) -> None:
+        vault.create_instance("numbers", copy=True)
+        text = index("text", function="shout", return_type="row-wise", arguments={"text": "<<self.text[index]>>"})
+        vault.create_builder_file("numbers", "numbers_index", text=text)
+        vault.delete_builder_file("loud", "numbers")
+        vault.execute_instance("numbers")
+        frame = vault.get_dataframe("numbers")
+        assert frame["text"].tolist() == ["TEXT 0", "TEXT 1", "TEXT 2"]
+        assert frame["n"].tolist() == [0, 1, 2]
+
+    def test_an_index_may_read_them(self, vault: TableVault, first: str) -> None:
+        code = "import pandas as pd\ndef more(old):\n    return pd.concat([old, old.assign(n=old['n'] + 10)])"
+        vault.create_code_module("work", text=code)
+        vault.create_instance("numbers", origin_id=first)
+        vault.delete_builder_file("loud", "numbers")
+        text = index("n", "text", function="more", return_type="dataframe", arguments={"old": "<<self.{n, text}>>"})
+        vault.create_builder_file("numbers", "numbers_index", text=text)
+        vault.execute_instance("numbers")
+        assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2, 10, 11, 12]
+
+    def test_without_one_there_is_nothing_to_work_on(self, vault: TableVault) -> None:
+        text = index("text", function="shout", return_type="row-wise", arguments={"text": "<<self.text[index]>>"})
+        begin(vault, "numbers", {"index": text}, code=self.CODE)
+        with pytest.raises((TVBuilderError, TableReferenceError), match=r"numbers_index\.yaml:\d+:\d+: .*origin"):
+            vault.execute_instance("numbers")
+
+
+class TestSideEffects:
+    CODE = "def rows(fail):\n    if fail: raise ConnectionError('nobody answers')\n    yield 1\n"
+
+    @pytest.fixture
+    def effects(self, vault: TableVault) -> TableVault:
+        vault.create_table("mails", has_side_effects=True)
+        build(vault, "mails", {"index": index("n", arguments={"fail": False})}, code=self.CODE)
+        return vault
+
+    def test_the_newest_instance_is_the_only_active_one(self, effects: TableVault) -> None:
+        (old,) = effects.get_table_instances("mails")
+        build(effects, "mails", {"index": index("n", arguments={"fail": False})}, version="v2")
+        _, new = effects.get_table_instances("mails")
+        assert effects.get_dataframe("mails", version="v2").attrs["instance_id"] == new
+        with pytest.raises(TVArgumentError, match=f"no active materialized instance of version 'base'.*{old}"):
+            effects.get_dataframe("mails")
+        assert effects.get_dataframe("mails", active_only=False).attrs["instance_id"] == old
+        assert effects.get_dataframe("mails", old)["n"].tolist() == [1]
+
+    def test_others_are_inactive_while_it_is_executed(self, effects: TableVault) -> None:
+        begin(effects, "mails", {"index": index("n", arguments={"fail": True})})
+        with pytest.raises(ConnectionError):
+            effects.execute_instance("mails", process_id="p")
+        with pytest.raises(TVArgumentError, match="no active"):
+            effects.get_dataframe("mails")
+        effects.stop_process("p")
+        assert effects.get_dataframe("mails")["n"].tolist() == [1]
+
+    def test_a_revert_makes_them_active_again(self, effects: TableVault) -> None:
+        begin(effects, "mails", {"index": index("n", arguments={"fail": True})})
+        with pytest.raises(ConnectionError):
+            effects.execute_instance("mails")
+        assert effects.get_dataframe("mails")["n"].tolist() == [1]
+
+    def test_of_a_table_without_them_all_stay_active(self, vault: TableVault) -> None:
+        for version in ("base", "v2"):
+            build(vault, "words", {"index": index("n", arguments={"fail": False})}, code=self.CODE, version=version)
+        assert vault.get_dataframe("words").attrs["instance_id"].startswith("base_")
+        assert vault.get_dataframe("words", version="v2").attrs["instance_id"].startswith("v2_")
+
+
+class TestMistakes:
+    """Errors that a reader can act on: what, where, and what to do next."""
+
+    def test_of_any_builder_are_found_before_anything_runs(self, vault: TableVault, calls: Calls) -> None:
+        code = "from tests.workers import note_call\ndef rows():\n    note_call('row')\n    yield 1\ndef last(n): ...\n"
+        last = column("z", function="last", arguments={"m": 1})
+        begin(vault, "words", {"index": index("n"), "z": last}, code=code)
+        with pytest.raises(TVBuilderError, match=r"last\(\) has no argument 'm'.*It needs 'n'") as caught:
+            vault.execute_instance("words", process_id="p")
+        place = Path(vault.db_dir, "words/TEMP_base/builders/z.yaml")
+        assert str(caught.value).startswith(f"{place}:9:3: ")
+        assert not calls()
+        # An error of the vault's own before the first row reverts, with an id too.
+        assert vault.get_process("p").status == "reverted"
+        vault.create_builder_file("words", "z", text=column("z", function="last", arguments={"n": 1}))
+        vault.execute_instance("words", process_id="p")
+
+    def test_of_a_module_are_told_with_it(self, vault: TableVault) -> None:
+        begin(vault, "words", {"index": index("n")}, code="import nothing_of_the_kind\ndef rows(): yield 1\n")
+        with pytest.raises(ModuleNotFoundError, match="nothing_of_the_kind") as caught:
+            vault.execute_instance("words")
+        assert notes(caught.value)[0] == "This was in the code module 'work', when it was imported."
+
+    def test_tracebacks_name_the_file_that_people_edit(self, vault: TableVault) -> None:
+        begin(vault, "words", {"index": index("n")}, code="def rows():\n    yield 1 / 0\n")
+        with pytest.raises(ZeroDivisionError) as caught:
+            vault.execute_instance("words")
+        told = "".join(traceback.format_exception(caught.value))
+        place = Path(vault.db_dir, "code_functions/work.py")
+        assert f'File "{place}", line 2, in rows\n    yield 1 / 0' in told
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"python_function": "row"}, r":4:18: .*has no function 'row'\. Did you mean 'rows'\?"),
+            ({"code_module": "wrk"}, r":3:14: .*There is no code module 'wrk'\. Did you mean 'work'\?"),
+            (
+                {"is_custom": False, "code_module": "table_generatoin"},
+                r":3:14: There is no built-in module 'table_generatoin'\. Did you mean 'table_generation'\?",
+            ),
+            (
+                {"is_custom": False, "code_module": "random_string", "python_function": "random_row_strng"},
+                r":4:18: .*Did you mean 'random_row_string'\?",
+            ),
+            ({"dtypes": {"n": "int65"}}, r":7:6: There is no dtype 'int65'\. Did you mean 'int64'\?"),
+            ({"n_threads": 0}, r":7:12: n_threads must be 1 or more, not 0"),
+            ({"changed_columns": []}, r":2:18: A builder changes at least one column"),
+            ({"primary_key": ["m"]}, r":8:3: The primary key 'm' is not among changed_columns"),
+            ({"n_thread": 2}, r":7:1: There is no field 'n_thread'\. Did you mean 'n_threads'\?"),
+        ],
+    )
+    def test_of_a_builder_file_have_line_and_column(
+        self, vault: TableVault, fields: dict[str, object], message: str
+    ) -> None:
+        written: dict[str, object] = {
+            "builder_type": "IndexBuilder",
+            "changed_columns": ["n"],
+            "code_module": "work",
+            "python_function": "rows",
+            "is_custom": True,
+            "return_type": "generator",
+        }
+        text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in {**written, **fields}.items())
+        if "primary_key" in fields:
+            text = text.replace('["m"]', '\n- "m"')
+        vault.create_code_module("work", text=THREE)
+        vault.create_table("words")
+        vault.create_instance("words")
+        path = Path(vault.db_dir, "words/TEMP_base/builders/words_index.yaml")
+        path.write_text(text)
+        with pytest.raises(TVBuilderError, match=message) as caught:
+            vault.execute_instance("words")
+        assert str(caught.value).startswith(f"{path}:")
+
+    def test_an_instance_needs_its_one_index(self, vault: TableVault) -> None:
+        begin(vault, "words", {"index": index("n"), "other": index("m")}, code=THREE)
+        with pytest.raises(TVBuilderError, match=r"other\.yaml:1:15: The IndexBuilder .* must be named 'words_index'"):
+            vault.execute_instance("words")
+        vault.delete_builder_file("other", "words")
+        vault.delete_builder_file("words_index", "words")
+        with pytest.raises(TVBuilderError, match=r"has no IndexBuilder.*Create the builder file words_index\.yaml"):
+            vault.execute_instance("words")
+
+    def test_two_builders_of_one_column_are_refused(self, vault: TableVault) -> None:
+        more = {"a": column("more", function="rows"), "b": column("more", function="rows")}
+        begin(vault, "words", {"index": index("n"), **more}, code=THREE)
+        with pytest.raises(TVBuilderError, match=r"b\.yaml:3:3: The column 'more' is changed by the builder 'a'"):
+            vault.execute_instance("words")
+
+    def test_what_is_edited_externally_cannot_be_executed(self, vault: TableVault) -> None:
+        vault.create_table("words")
+        vault.create_instance("words", external_edit=True)
+        with pytest.raises(TVArgumentError, match=r"Write it with write_instance\(\)"):
+            vault.execute_instance("words")
+
+    def test_there_must_be_something_to_execute(self, vault: TableVault) -> None:
+        vault.create_table("words")
+        with pytest.raises(TVArgumentError, match=r"no temporary instance of version 'base'.*create_instance\('words'"):
+            vault.execute_instance("words")
+        vault.create_instance("words", "short")
+        with pytest.raises(TVArgumentError, match=r"\(there is one for short\)"):
+            vault.execute_instance("words")
+
+
+class TestCodeModules:
+    def test_import_each_other_and_are_told_apart_between_vaults(self, vault: TableVault, tmp_path: Path) -> None:
+        other = TableVault(tmp_path / "other", "ada", create=True)
+        for number, each in enumerate((vault, other)):
+            each.create_code_module("helper", text=f"NUMBER = {number}")
+            begin(each, "words", {"index": index("n")}, code="import helper\ndef rows(): yield helper.NUMBER")
+            each.execute_instance("words")
+        assert vault.get_dataframe("words")["n"].tolist() == [0]
+        assert other.get_dataframe("words")["n"].tolist() == [1]
+
+    def test_the_function_may_be_named_with_its_module(self, vault: TableVault) -> None:
+        assert len(build(vault, "words", {"index": index("n", function="work.rows")}, code=THREE)) == 3
+
+    def test_keep_no_state_from_one_execution_to_the_next(self, vault: TableVault) -> None:
+        code = "seen = []\ndef rows():\n    seen.append(1)\n    yield len(seen)\n"
+        assert build(vault, "words", {"index": index("n")}, code=code)["n"].tolist() == [1]
+        assert build(vault, "words", {"index": index("n")})["n"].tolist() == [1]
+
+    def test_are_kept_with_the_instance(self, vault: TableVault) -> None:
+        vault.create_code_module("helper", text="WORD = 'ant'")
+        vault.create_code_module("unrelated", text="raise AssertionError")
+        build(vault, "words", {"index": index("n")}, code="import helper\ndef rows(): yield helper.WORD")
+        (made,) = vault.get_table_instances("words")
+        kept = sorted(path.name for path in Path(vault.db_dir, "words", made, "code").iterdir())
+        assert kept == ["helper.py", "work.py"]
+
+    def test_need_nothing_custom_for_what_comes_with_the_library(self, vault: TableVault) -> None:
+        vault.create_table("words")
+        vault.create_instance("words", builders=["words_index", "text"])
+        vault.execute_instance("words")
+        frame = vault.get_dataframe("words")
+        assert frame["id"].tolist() == [1, 2, 3]
+        assert all(isinstance(text, str) for text in frame["text"])
+
+
+class TestForce:
+    def test_is_taken_for_what_users_pass_it_for(self, vault: TableVault) -> None:
+        """Everything is executed anyway; the argument is part of what identifies the work."""
+        begin(vault, "words", {"index": index("n")}, code=THREE)
+        vault.execute_instance("words", force_execute=True)
+        assert len(vault.get_dataframe("words")) == 3

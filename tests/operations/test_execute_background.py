@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 
 from tablevault_like import State, TableVault
 from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError, TVProcessError
-from tests.tables import begin, column, index
+from tests.tables import begin, column, index, write_code
 from tests.workers import wait_until
 
 # The rows wait for a file each, so that the test says how far it comes.
@@ -31,10 +32,12 @@ def rows(folder):
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> TableVault:
+def vault(tmp_path: Path) -> Iterator[TableVault]:
     vault = TableVault(tmp_path / "vault", "ada", create=True)
     begin(vault, "numbers", {"index": index("n", arguments={"folder": str(tmp_path)})}, code=CODE)
-    return vault
+    yield vault
+    for process_id in vault.get_active_processes():
+        vault.stop_process(process_id, force=True)
 
 
 def ended(vault: TableVault, process_id: str) -> bool:
@@ -95,13 +98,21 @@ class TestInTheBackground:
         assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
         assert vault.execute_instance("numbers", process_id="p", background=True) == "p"
 
-    def test_a_second_worker_is_refused(self, vault: TableVault) -> None:
+    def test_a_second_worker_is_refused(self, vault: TableVault, tmp_path: Path) -> None:
         vault.execute_instance("numbers", process_id="p", background=True)
         for background in (True, False):
             with pytest.raises(TVProcessError, match="A living worker is at process 'p'") as caught:
                 vault.execute_instance("numbers", process_id="p", background=background)
             assert caught.value.process_id == "p"
-        vault.stop_process("p", force=True)
+        for number in range(3):
+            (tmp_path / f"row {number}").touch()
+        wait_until(lambda: ended(vault, "p"))
+
+    def test_what_fails_at_once_is_no_error_of_the_call(self, vault: TableVault) -> None:
+        write_code(vault, "def rows(folder): raise ConnectionError('nobody answers')")
+        assert vault.execute_instance("numbers", process_id="p", background=True) == "p"
+        process_id = vault.execute_instance("numbers", process_id="p", background=True)
+        wait_until(lambda: vault.get_process(process_id).status == "paused")
 
     def test_sigterm_pauses_it(self, vault: TableVault, tmp_path: Path) -> None:
         (tmp_path / "row 0").touch()
@@ -136,8 +147,10 @@ class TestWhatCanBeToldAtOnce:
 
     def test_with_the_place_in_the_file(self, vault: TableVault) -> None:
         vault.create_builder_file("numbers", "more", text=column("more", function="nothing", arguments={"x": 1}))
-        with pytest.raises(TVBuilderError, match=r"more\.yaml:6:18: .*has no function 'nothing'"):
+        with pytest.raises(TVBuilderError, match=r"more\.yaml:6:18: .*has no function 'nothing'") as caught:
             vault.execute_instance("numbers", background=True)
+        assert caught.value.location is not None
+        assert (caught.value.location.line, caught.value.location.column) == (6, 18)
         vault.create_builder_file("numbers", "more", text=column("more", function="rows", arguments={"x": "<<a.b"}))
         with pytest.raises(TableReferenceError, match=r"more\.yaml:9:6: "):
             vault.execute_instance("numbers", background=True)
@@ -145,8 +158,9 @@ class TestWhatCanBeToldAtOnce:
     def test_so_are_locks(self, vault: TableVault) -> None:
         vault.execute_instance("numbers", process_id="p", background=True)
         hasty = TableVault(vault.db_dir, "bob", lock_timeout=0)
-        with pytest.raises(TVLockError, match="held by process 'p'"):
+        with pytest.raises(TVLockError, match="held by process 'p'") as caught:
             hasty.execute_instance("numbers", background=True)
+        assert (caught.value.resource, caught.value.holder) == ("numbers/TEMP_base", "p")
         vault.stop_process("p", force=True)
         assert vault.get_table_instances("numbers", include_temp=True) == ["TEMP_base"]
 

@@ -31,7 +31,6 @@ class Left:
     def vault(self) -> TableVault:
         return TableVault(self.vault_dir, "ada", lock_timeout=0.05)
 
-    @property
     def state(self) -> State:
         return self.vault.get_process(ID).state
 
@@ -79,16 +78,16 @@ class TestAStopperThatIsKilled:
             shutil.copytree(original, copy_dir)
             if workers.run(stop, copy_dir, materialize, faults=[Fault(GROUND, Action.KILL, number)]).end() == 0:
                 break
-            seen.add(left.state)
-            if left.state in (State.PAUSED, State.RUNNING):
+            seen.add(left.state())
+            if left.state() in (State.PAUSED, State.RUNNING):
                 continue
             comes = next(others)
-            comes(left, left.state)
+            comes(left, left.state())
             TableVault(copy_dir, restart=True)
             states.assert_sound(copy_dir)
             if comes in (call_again, need_its_locks):
                 continue
-            if left.state is State.REVERTED:
+            if left.state() is State.REVERTED:
                 found = states.without_partial_frames(states.state(copy_dir))
                 assert states.differences(found, before) == []
             else:
@@ -116,7 +115,7 @@ def restart(left: Left, state: State) -> None:
 
 def need_its_locks(left: Left, state: State) -> None:
     left.vault.delete_table("words")
-    assert left.state.has_ended
+    assert left.state().has_ended
 
 
 def call_again(left: Left, state: State) -> None:
@@ -151,18 +150,18 @@ class TestStopping:
         with pytest.raises(TVArgumentError, match="can't be kept in part"):
             left.vault.stop_process(ID, materialize=True)
 
-        assert (left.state, left.vault.get_process(ID).epoch) == (State.RUNNING, 1)
+        assert (left.state(), left.vault.get_process(ID).epoch) == (State.RUNNING, 1)
 
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_reverts_what_has_not_kept_its_inputs(self, copy_dir: Path, made: str, workers: Workers, when: str) -> None:
         before = states.state(copy_dir)
         fault = Fault(BY_NAME["execute_instance"].point(when, "keep"), Action.KILL)
         left = leave(workers, copy_dir, made, "execute_instance", fault)
-        assert left.state is State.CREATED
+        assert left.state() is State.CREATED
 
         left.vault.stop_process(ID, materialize=True)
 
-        assert left.state is State.REVERTED
+        assert left.state() is State.REVERTED
         found = states.without_partial_frames(states.state(copy_dir))
         assert states.differences(found, before) == []
 
@@ -171,7 +170,7 @@ class TestStopping:
         rows.rename(rows.with_suffix(".away"))
         with pytest.raises(OSError, match="is missing"):
             left.vault.stop_process(ID, materialize=True)
-        assert left.state is State.STOPPING
+        assert left.state() is State.STOPPING
 
         with pytest.raises(TVLockError, match=f"held by process {ID!r}") as caught:
             left.vault.delete_table("words")
@@ -179,5 +178,5 @@ class TestStopping:
         assert "TVFileError" in str(TableVault(left.vault_dir, restart=True).restarted[ID])
 
         left.vault.stop_process(ID)
-        assert left.state is State.REVERTED
+        assert left.state() is State.REVERTED
         states.assert_sound(left.vault_dir)

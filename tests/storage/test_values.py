@@ -83,7 +83,7 @@ class Thing:
         (collections.OrderedDict(a=1), "subclass of dict"),
         (collections.defaultdict(list), "subclass of dict"),
         (Thing(), "test_values.Thing"),
-        (object(), "builtins.object"),
+        pytest.param(object(), "builtins.object", id="object"),
         (1j, "builtins.complex"),
         (bytearray(b"a"), "builtins.bytearray"),
         (range(3), "builtins.range"),
