@@ -53,7 +53,7 @@ def _measure_operations(place: Bench, report: Report, chosen: argparse.Namespace
 
 
 def _measure_starts(place: Bench, report: Report, repeat: int) -> None:
-    """Measure starts of an interpreter that finds the package's bytecode, as after its first use, and of one without."""
+    """Measure starts of an interpreter that finds the package's bytecode, as after its first use, and without it."""
     cached, uncached = (_copy(place.folder / name) for name in ("cached", "uncached"))
     cached.pop("PYTHONDONTWRITEBYTECODE", None)
     uncached["PYTHONDONTWRITEBYTECODE"] = "1"

@@ -23,6 +23,7 @@ from tablevault_like.catalog import Catalog
 from tablevault_like.errors import Location, TableVaultError, TVProcessError
 from tablevault_like.layout import Layout
 from tablevault_like.model import State, new_process_id
+from tablevault_like.process import context
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.operation import Operation, rebuild
 from tablevault_like.process.runner import Runner
@@ -37,14 +38,15 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
     later, however soon, is in its record.
     """
     journal, begun = runner.journal, runner.journal.now()
+    current = context.current(journal.layout.root)
     request = {
         "root": os.fspath(journal.layout.root),
         "operation": operation.name,
         "arguments": operation.arguments(),
-        "process_id": process_id or new_process_id(),
+        "process_id": process_id or (current.next_child_id() if current else new_process_id()),
         "is_named": process_id is not None,
         "author": runner.author,
-        "parent_id": runner.parent_id,
+        "parent_id": runner.parent_id or (current.process_id if current else None),
         "lock_timeout": runner.lock_timeout,
     }
     found = journal.find(str(request["process_id"]))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout, UnixFileLock
 
+from tablevault_like.errors import TVFileError
 from tablevault_like.storage import files
 
 if TYPE_CHECKING:
@@ -104,7 +105,14 @@ class WorkerLock:
         """
         deadline = time.monotonic() + _CLAIM_SECONDS
         while True:
-            files.make_directory(self.path.parent)
+            try:
+                files.make_directory(self.path.parent)
+            except PermissionError as error:
+                raise TVFileError(
+                    f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this user. "
+                    "It can be read all the same; to change it, ask its owner for the permission.",
+                    path=self.path.parent.parent,
+                ) from error
             # The folder may be swept away in between, when the process that it belonged to ended.
             with suppress(FileNotFoundError):
                 return self._acquire_existing(max(0.0, deadline - time.monotonic()))

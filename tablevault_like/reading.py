@@ -45,8 +45,8 @@ class Reader:
         from tablevault_like.storage import artifacts
         from tablevault_like.storage import tables as parquet
 
-        if rows is not None and rows < 0:
-            raise TVArgumentError(f"rows must not be negative: {rows}.")
+        if rows is not None and (not isinstance(rows, int) or rows < 0):
+            raise TVArgumentError(f"rows must be a number of rows, or None for all: {rows!r}.")
 
         def read(record: InstanceRecord, place: InstanceLayout) -> pd.DataFrame:
             if record.is_temporary:
@@ -225,6 +225,6 @@ class Reader:
         if place.table.is_file():
             return parquet.read_table(place.table), (), place.artifacts
         raise TVArgumentError(
-            f"{record.table_name}/{record.instance_id} has no frame yet. Execute it, or ask for a materialized "
-            "instance."
+            f"{record.table_name}/{record.instance_id} has no frame yet. "
+            f"{'Write it' if record.external_edit else 'Execute it'}, or ask for a materialized instance."
         )

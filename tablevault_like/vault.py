@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tablevault_like.background import start as start_in_background
 from tablevault_like.catalog import Catalog, vaults
-from tablevault_like.errors import TVArgumentError
+from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault_like.layout import FORMAT_VERSION, Layout
 from tablevault_like.model import BASE_VERSION, OnChange, ProcessRecord, State, check_process_id, new_process_id
 from tablevault_like.operations import folders
@@ -112,7 +112,7 @@ class TableVault:
         TVArgumentError for a name that is taken or forbidden.
         """
         return self._runner.submit(
-            CreateTable(table_name, allow_multiple_artifacts, has_side_effects, description), process_id or None
+            CreateTable(table_name, allow_multiple_artifacts, has_side_effects, description or ""), process_id or None
         )
 
     make_table = create_table
@@ -155,7 +155,7 @@ class TableVault:
             external_edit,
             copy,
             texts,
-            description,
+            description or "",
         )
         return self._runner.submit(operation, process_id or None)
 
@@ -422,13 +422,14 @@ def _create(layout: Layout, *, author: str, description: str, replace: bool) -> 
             raise TVArgumentError(
                 f"There is a vault at {root} already. Open it without create=True, or give replace=True."
             )
+        _refuse_if_in_use(layout)
     elif root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise TVArgumentError(
             f"{root} is not empty and not a vault, so no vault was created there. Choose another folder."
         )
-    files.make_directory(root.parent)
     draft = Layout(root.with_name(f".{root.name}.{uuid.uuid4().hex}"))
     try:
+        files.make_directory(root.parent)
         draft.root.mkdir()
         for folder in (draft.code_functions, draft.metadata, draft.processes, draft.trash):
             folder.mkdir()
@@ -441,6 +442,24 @@ def _create(layout: Layout, *, author: str, description: str, replace: bool) -> 
             files.remove(root)
         draft.root.rename(root)
         files.sync_directory(root.parent)
+    except PermissionError as error:
+        files.remove(draft.root)
+        raise TVFileError(
+            f"No vault can be created at {root}: {root.parent} may not be written to by this user. Choose another place, "
+            "or change its permissions.",
+            path=root,
+        ) from error
     except BaseException:
         files.remove(draft.root)
         raise
+
+
+def _refuse_if_in_use(layout: Layout) -> None:
+    """Raise TVProcessError if a worker lives in a vault that is about to be deleted."""
+    with Catalog(layout.catalog).snapshot() as db:
+        alive = [record for record in records.active(db, layout).values() if record.is_alive]
+    if alive:
+        raise TVProcessError(
+            f"The vault at {layout.root} is in use, so it was not replaced: {records.summary(alive[0])}. Stop it first.",
+            process_id=alive[0].process_id,
+        )

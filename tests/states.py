@@ -47,6 +47,13 @@ def processes(vault_dir: Path) -> dict[str, str]:
         return {row[0]: row[1] for row in db.execute("SELECT process_id, state FROM processes")}
 
 
+def history(vault_dir: Path, process_id: str) -> list[dict[str, Any]]:
+    """Return all that is recorded of a process: itself, its steps and its events."""
+    queries = [f"SELECT * FROM {table} WHERE process_id = ?" for table in ("processes", "steps", "events")]
+    with closing(_connect(vault_dir)) as db:
+        return [dict(row) for query in queries for row in db.execute(query, (process_id,))]
+
+
 def without_partial_frames(found: State) -> State:
     """Leave out the frames that a reverted execution may leave in its temporary instance."""
     return without(found, r"[^/]+/TEMP_[^/]+/table.parquet")

@@ -439,10 +439,23 @@ def rows(folder, name):
     module.symlink_to(outside)
     with pytest.raises(TVBuilderError, match="link that leads out of the folder"):
         vault.execute_instance("words")
+    module.unlink()
+    write_code(vault, "def rows(): yield 1")
+    builder = Path(vault.db_dir, "words/TEMP_base/builders/words_index.yaml")
+    vault.create_builder_file("words", "words_index", text=index("n"))
+    builder.rename(outside.with_suffix(".yaml"))
+    builder.symlink_to(outside.with_suffix(".yaml"))
+    for call in (lambda: vault.execute_instance("words"), lambda: vault.get_builder_str("words")):
+        with pytest.raises(TableVaultError, match="link"):
+            call()
+    builder.unlink()
+    outside.with_suffix(".yaml").rename(builder)
     folder = Path(vault.get_artifact_folder("words"))
     (folder / "link").symlink_to(tmp_path)
-    with pytest.raises(TableVaultError):
+    with pytest.raises(TVFileError, match="link is a link, so it was not copied"):
         vault.execute_instance("words")
+    (folder / "link").unlink()
+    vault.execute_instance("words")
     vault.delete_table("words")
     assert outside.read_text() == "secret"
     assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(vault.db_dir)} == before

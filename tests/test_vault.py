@@ -515,8 +515,11 @@ class TestInstances:
         assert vault.get_builders_list("words") == ["words_index"]
         vault.create_instance("words", "named", builders=["text", "size"])
         assert vault.get_builders_list("words", version="named") == ["size", "text", "words_index"]
-        vault.create_instance("words", "given", builders={"text": "# mine\n"})
-        assert vault.get_builder_str("words", "text", version="given") == "# mine\n"
+        text = f"# mine\n{column('x', function='rows')}"
+        vault.create_instance("words", "given", builders={"text": text})
+        assert vault.get_builder_str("words", "text", version="given") == text
+        with pytest.raises(TVBuilderError, match=r"text\.yaml:1:1: There is no field 'x'"):
+            vault.create_instance("words", "wrong", builders={"text": "x: 1"})
 
     def test_one_temporary_of_a_version_at_a_time(self, vault: TableVault) -> None:
         vault.create_table("words")
@@ -884,7 +887,9 @@ class TestProcesses:
             TVArgumentError, match=r"'p' was started for other work .*table_name: 'words' then, 'more' now"
         ):
             vault.create_table("more", process_id="p")
-        with pytest.raises(TVArgumentError, match="'p' is a create_table, so it can't be used for delete_table"):
+        with pytest.raises(
+            TVArgumentError, match="'p' was started by create_table, so it can't be used for delete_table"
+        ):
             vault.delete_table("words", process_id="p")
 
     def test_an_id_that_was_reverted_may_be_used_again(self, vault: TableVault) -> None:

@@ -44,6 +44,7 @@ class FrameCache:
     def __init__(self, open_table: Callable[[str, str | None], PinnedTable], *, artifact_folder: Path) -> None:
         self._open_table = open_table
         self._opened: dict[tuple[str, str | None], _Pinned] = {}
+        self._artifact_folder = artifact_folder
         self._built = _Built(artifact_folder)
         self._lock = threading.Lock()
 
@@ -83,9 +84,12 @@ class FrameCache:
         """
         self.replace(tables.table_from_frame(frame, dtypes))
 
-    def replace(self, table: pa.Table) -> None:
-        """Let an Arrow table make the rows of the frame being built, in place of whatever was there."""
-        built = _Built(self._built.artifact_folder)
+    def replace(self, table: pa.Table, *, artifact_folder: Path | None = None) -> None:
+        """Let an Arrow table make the rows of the frame being built, in place of whatever was there.
+
+        ``artifact_folder`` is given for one whose artifacts aren't in the folder of the instance being built.
+        """
+        built = _Built(artifact_folder or self._artifact_folder)
         built.add(table)
         with self._lock:
             self._built = built

@@ -87,15 +87,32 @@ class Catalog:
         connection = self._connection()
         if connection.in_transaction:
             raise RuntimeError("a transaction is open in this thread already")
-        connection.execute(begin)
         try:
+            # Inside, because an interrupt that arrives meanwhile is raised as soon as this returns.
+            connection.execute(begin)
             yield connection
             connection.execute("COMMIT")
-        except BaseException:
-            # A commit that failed half-way may have ended the transaction by itself.
-            with suppress(sqlite3.OperationalError):
-                connection.execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            _roll_back(connection)
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                raise TVFileError(
+                    f"The catalog {self.path} may not be written to by this user, so nothing was changed. The vault can be "
+                    "read all the same; to change it, ask its owner for the permission.",
+                    path=self.path,
+                ) from error
             raise
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+    def recover(self) -> None:
+        """Roll back what is still open in this thread, because an interrupt was raised before its ``with`` had begun.
+
+        To be called before anything is made of an error, where no transaction can be open otherwise.
+        """
+        connection = self._local.connection
+        if connection is not None and connection.in_transaction:
+            _roll_back(connection)
 
     def integrity_errors(self) -> list[str]:
         """Return what SQLite finds wrong with the file; nothing if it is sound."""
@@ -113,6 +130,12 @@ class Catalog:
             connection = _open(self.path)
             self._local.adopt(connection)
         return connection
+
+
+def _roll_back(connection: Database) -> None:
+    # A commit that failed half-way may have ended the transaction by itself.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("ROLLBACK")
 
 
 def _open(path: Path) -> Database:

@@ -59,7 +59,8 @@ def get(db: Database, process_id: str) -> ProcessRow:
     """Return the process of that id. Raises TVArgumentError, with the nearest id, if there is none."""
     found = find(db, process_id)
     if found is None:
-        rows = db.execute("SELECT process_id FROM processes ORDER BY number DESC LIMIT 1000")
+        # Generated ids are nobody's typing error, and there may be very many.
+        rows = db.execute("SELECT process_id FROM processes WHERE named ORDER BY number DESC LIMIT 1000")
         raise TVArgumentError(f"There is no process {process_id!r}.{nearest(process_id, [row[0] for row in rows])}")
     return found
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tablevault_like.catalog import Database, instances, locks, processes
-from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
+from tablevault_like.errors import Location, TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
 from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import (
     BASE_VERSION,
@@ -258,14 +259,13 @@ class ExecuteInstance(Operation):
 
 def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) -> Planned:
     """Plan the execution of a temporary instance as its files are now, on the inputs of ``pinned`` where it has any."""
-    from tablevault_like.builders import document
     from tablevault_like.builders.frames import FrameCache
     from tablevault_like.builders.inputs import PinKey
     from tablevault_like.builders.plan import make_plan
     from tablevault_like.operations.execution import pinned_tables
 
     place = places.instance_layout(view.layout, temporary)
-    texts = {path.stem: document.text_of(path) for path in sorted(place.builders.glob("*.yaml"))}
+    texts = {path.stem: _builder_text(path) for path in sorted(place.builders.glob("*.yaml"))}
 
     def pin(table: str, version: str | None) -> Pin:
         if pinned is not None and (table, version) in pinned.pins:
@@ -277,7 +277,9 @@ def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) 
 
     origin = None
     if temporary.origin_table is not None and temporary.origin_id is not None:
-        origin = _pin(view.db, temporary.origin_table, temporary.origin_id)
+        # It may have been deleted since. Its builders are here, and mostly that is all that matters of it.
+        if instances.find(view.db, temporary.origin_table, temporary.origin_id) is not None:
+            origin = _pin(view.db, temporary.origin_table, temporary.origin_id)
     plan = make_plan(
         table=temporary.table_name,
         version=temporary.version,
@@ -289,7 +291,28 @@ def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) 
         origin=origin,
         path_of=place.builder,
     )
+    if temporary.origin_id is not None and origin is None:
+        _refuse_keeping_old(plan, temporary)
     return Planned(plan, texts)
+
+
+def _refuse_keeping_old(plan: Plan, temporary: InstanceRecord) -> None:
+    """Raise TVArgumentError if rows are to be kept of an origin that is gone."""
+    for builder in plan.builders:
+        if builder.fields["keep_old"]:
+            raise TVArgumentError(
+                f"The builder {builder.name!r} is to keep old rows, but the origin {temporary.origin_id!r} of "
+                f"{temporary.table_name}/{temporary.instance_id} was deleted. Remove keep_old, or create the instance "
+                "from another origin."
+            )
+
+
+def _builder_text(path: Path) -> str:
+    from tablevault_like.builders import document
+
+    if path.is_symlink() or not path.is_file():
+        raise TVBuilderError("This is a link, or no file. Put the builder file itself there.", location=Location(path))
+    return document.text_of(path)
 
 
 def _pin(db: Database, table: str, version: str | None) -> Pin:

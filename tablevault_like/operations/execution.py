@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pandas as pd
 import pyarrow as pa
 
 from tablevault_like.builders.checkpoint import Checkpoint
@@ -27,7 +29,7 @@ from tablevault_like.functions import builtin
 from tablevault_like.functions.modules import Loader
 from tablevault_like.functions.signature import validate_arguments
 from tablevault_like.layout import InstanceLayout, Layout
-from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord
+from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord, ReturnType
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process import context
 from tablevault_like.process.run import Run, StepReport
@@ -36,6 +38,14 @@ from tablevault_like.storage.rows import RowStore
 
 MATERIALIZE = "materialize"
 """The last step of every execution."""
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """The frame of the instance that another is made from, and the folder that its artifact cells are relative to."""
+
+    table: pa.Table
+    artifact_folder: Path
 
 
 @dataclass(frozen=True)
@@ -97,15 +107,15 @@ class Execution:
         origin = self._origin()
         if origin is not None:
             # The IndexBuilder sees the rows of the origin.
-            self.building.frames.replace(origin)
+            self.building.frames.replace(origin.table, artifact_folder=origin.artifact_folder)
         for planned, spec in zip(self.checkpoint.plan.builders, specs, strict=True):
             if planned.name in finished:
                 BuilderRun(self.building, spec, _not_called).load()
             else:
                 with self.run.step(planned.name) as report:
                     self._run_builder(planned, spec, functions[planned.name], report)
-            if spec.keep_old and origin is not None:
-                self._keep_old(spec, origin)
+            if spec.is_index and origin is not None:
+                self._keep_of_origin(spec, origin)
 
     def stage(self) -> Publication:
         """Put the whole instance together in staging, and place it."""
@@ -125,28 +135,44 @@ class Execution:
                 success=True,
             )
 
-    def _origin(self) -> pa.Table | None:
-        """Return the frame of the instance that this one was made from, if there is one."""
+    def _origin(self) -> _Origin | None:
+        """Return the instance that this one was made from, if there is one."""
         origin = self.checkpoint.plan.origin
         if origin is None:
             return None
         with self.run.journal.catalog.snapshot() as db:
             pinned = _pinned_table(self.run.layout, db, origin)
         dtypes = {column.name: ARTIFACT_DTYPE for column in pinned.columns if column.dtype == ARTIFACT_DTYPE}
-        return tables.table_from_frame(tables.read_table(pinned.path), dtypes)
+        return _Origin(tables.table_from_frame(tables.read_table(pinned.path), dtypes), pinned.artifact_folder)
 
-    def _keep_old(self, spec: BuilderSpec, origin: pa.Table) -> None:
+    def _keep_of_origin(self, spec: BuilderSpec, origin: _Origin) -> None:
+        """Keep what the IndexBuilder leaves of its origin, with the artifacts: columns, or rows if it says so."""
+        frames = self.building.frames
+        if spec.return_type is ReturnType.ROW_WISE:
+            columns = [name for name in frames.artifact_columns if name not in spec.changed_columns]
+            self._take_over(frames.built(columns), columns, origin)
+            frames.replace(frames.table())
+        elif spec.keep_old:
+            self._keep_old(spec, origin)
+
+    def _keep_old(self, spec: BuilderSpec, origin: _Origin) -> None:
         """Add the rows of the origin that the IndexBuilder didn't make again."""
         frames = self.building.frames
-        old = tables.frame_from_table(origin)
-        kept = keep_old(frames.built(), old, spec.primary_key)
+        made = frames.built()
+        kept = keep_old(made, tables.frame_from_table(origin.table), spec.primary_key)
         dtypes = {name: dtype for name, dtype in spec.dtypes.items() if dtype == ARTIFACT_DTYPE}
+        self._take_over(kept.head(len(kept) - len(made)), dtypes, origin)
         table = tables.table_from_frame(kept, dtypes)
         frames.replace(table)
         # Other builders record their rows by the positions that rows have from now on.
         path = self.run.files.frame_with_old(spec.name)
         files.make_directory(path.parent)
         tables.write_arrow_table(path, table)
+
+    def _take_over(self, rows: pd.DataFrame, columns: Iterable[str], origin: _Origin) -> None:
+        names = [name for column in columns for name in rows[column].dropna()]
+        staged = self.run.files.staged_instance(self.instance_id).artifacts
+        artifacts.take_over(names, origin.artifact_folder, staged)
 
     def _specify(self, planned: PlannedBuilder) -> BuilderSpec:
         """Read a pinned builder. Messages name the file that it was pinned from: it is the one that people can mend."""

@@ -51,6 +51,14 @@ class CreateInstance(Operation):
     """The builder files to be made, by name: YAML text, or an empty string for a template."""
     description: str = ""
 
+    def check(self) -> None:
+        from tablevault_like.builders import spec
+
+        for name, text in self.builders.items():
+            check_builder_name(name)
+            if text:
+                spec.read_builder(text, name)
+
     def declare(self, view: View) -> Declaration:
         tables.get(view.db, self.table_name)
         check_version(self.version)
@@ -64,8 +72,6 @@ class CreateInstance(Operation):
             raise TVArgumentError(
                 "An instance that is edited externally has no builders. Leave out builders= or external_edit."
             )
-        for builder in self.builders:
-            check_builder_name(builder)
         needed = [
             LockRequest.exclusive(Resource.instance(self.table_name, temporary_id(self.version))),
             LockRequest.exclusive(Resource.builders(self.table_name, self.version)),

@@ -37,7 +37,7 @@ def read_sources(
 
 def _read(what: str, path: Path) -> str:
     try:
-        return files.read_text(path)
+        return files.read_text(path.resolve())
     except FileNotFoundError as error:
         raise TVArgumentError(f"There is no file {path}, so there is no {what} to copy.") from error
     except OSError as error:

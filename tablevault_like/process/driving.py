@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from tablevault_like.catalog import processes
@@ -46,15 +46,19 @@ class Driver:
     def drive(self, operation: Operation, run: Run, lock: WorkerLock) -> str:
         """Bring a claimed process to its end. Lets go of the worker lock, whatever happens."""
         LOCAL_RUNS[run.process_id] = run
+        failure: BaseException | None = None
         try:
             with run.interrupts, self._as_current(run):
                 try:
                     self._perform(operation, run)
                     self.endings.finish(operation, run)
                 except BaseException as error:  # noqa: BLE001 - it is raised again
-                    self._settle(operation, run, error)
+                    failure = self._settle(operation, run, error)
         finally:
-            self._let_go(run, lock)
+            self._let_go(operation, run, lock)
+        if failure is not None:
+            # Not in the handler: what the caller sees is the error of the user's own code, without our way to it.
+            raise failure
         return run.process_id
 
     def _perform(self, operation: Operation, run: Run) -> None:
@@ -70,9 +74,10 @@ class Driver:
             processes.set_error(db, run.process_id, None)
             self.journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
 
-    def _settle(self, operation: Operation, run: Run, error: BaseException) -> None:
-        """Decide by the catalog what becomes of a process whose ``_perform`` raised, and raise the error again."""
+    def _settle(self, operation: Operation, run: Run, error: BaseException) -> BaseException:
+        """Decide by the catalog what becomes of a process whose ``_perform`` raised, and return what is to be raised."""
         cause = _cause(run, error)
+        self.journal.catalog.recover()
         try:
             state = self._state_of_claim(run)
             if state is State.COMPLETED:
@@ -80,18 +85,34 @@ class Driver:
                 self.endings.finish(operation, run)
             elif state is None or state is State.STOPPING or state.has_ended:
                 cause.add_note(TAKEN_OVER.format(run.process_id))
-            elif state is State.RUNNING and self._is_to_pause(operation, run, error, cause):
-                self._pause(run, cause)
+            elif not run.is_idle:
+                run.left_over = error
+                cause.add_note(
+                    f"Functions of process {run.process_id!r} are still running, and weren't waited for. It is "
+                    f"{'paused' if run.is_named else 'reverted'} as soon as they return; if this Python ends before, it "
+                    "counts as interrupted."
+                )
             else:
-                self.endings.revert(operation, run, cause)
-                cause.add_note(f"Process {run.process_id!r} was reverted.")
+                self._pause_or_revert(operation, run, error)
         except FencedError:
             cause.add_note(TAKEN_OVER.format(run.process_id))
         except Exception as failure:
             # The process stays as it is, without a worker: whoever claims it next finishes this.
             cause.add_note(f"Process {run.process_id!r} could not be settled ({failure}); the next who claims it will.")
             log.warning("process %s could not be settled", run.process_id, exc_info=True)
-        raise cause
+        return cause
+
+    def _pause_or_revert(self, operation: Operation, run: Run, error: BaseException) -> None:
+        cause = _cause(run, error)
+        if self._state_of_claim(run) is State.RUNNING and self._is_to_pause(operation, run, error, cause):
+            self.journal.pause(run.process_id, run.epoch, cause)
+            cause.add_note(
+                f"Process {run.process_id!r} is paused: call again with the same process_id to go on, or stop_process() "
+                "it."
+            )
+        else:
+            self.endings.revert(operation, run, cause)
+            cause.add_note(f"Process {run.process_id!r} was reverted.")
 
     def _is_to_pause(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> bool:
         if not run.is_named:
@@ -104,24 +125,17 @@ class Driver:
                 return True
         return operation.has_progress(run.files)
 
-    def _pause(self, run: Run, cause: BaseException) -> None:
-        run.is_abandoned = not run.is_idle
-        if not run.is_abandoned:
-            self.journal.pause(run.process_id, run.epoch, cause)
-        cause.add_note(
-            f"Process {run.process_id!r} is paused: call again with the same process_id to go on, or stop_process() it."
-        )
-
     def _state_of_claim(self, run: Run) -> State | None:
         with self.journal.catalog.snapshot() as db:
             return processes.is_current(db, run.process_id, run.epoch)
 
-    def _let_go(self, run: Run, lock: WorkerLock) -> None:
-        """Release the worker lock; if abandoned threads still run user code, only when they have left it.
+    def _let_go(self, operation: Operation, run: Run, lock: WorkerLock) -> None:
+        """Release the worker lock; if threads that were left behind still run user code, only when they have returned.
 
-        Until then the worker counts as alive, which it is, and a process that is to be paused is so only afterwards.
+        Until then the worker counts as alive, which it is; the process is paused or reverted only afterwards, when
+        nothing of it can write any more.
         """
-        if run.is_idle and not run.is_abandoned:
+        if run.is_idle and run.left_over is None:
             self._release(run, lock)
             return
 
@@ -129,9 +143,10 @@ class Driver:
             try:
                 for engine in run.engines:
                     engine.wait()
-                if run.is_abandoned:
-                    with suppress(TableVaultError):
-                        self.journal.pause(run.process_id, run.epoch, run.interrupts.exception())
+                if run.left_over is not None:
+                    self._pause_or_revert(operation, run, run.left_over)
+            except Exception:
+                log.warning("process %s could not be settled", run.process_id, exc_info=True)
             finally:
                 self._release(run, lock)
 

@@ -9,10 +9,11 @@ Handlers are installed only in the main thread, only over Python's own, and are 
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Self
 
@@ -30,6 +31,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         self._depth += 1
+        _ACTIVE.add(self)
         if self._depth == 1 and threading.current_thread() is threading.main_thread():
             for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
                 found = signal.getsignal(number)
@@ -40,8 +42,12 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
-        if self._depth:
-            return
+        if self._depth == 0:
+            _ACTIVE.discard(self)
+            self.restore()
+
+    def restore(self) -> None:
+        """Put back the handlers that were there before."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
@@ -67,6 +73,26 @@ class Interrupts:
             self._stop.abandon()
         else:
             self._stop.request()
+
+
+_ACTIVE: set[Interrupts] = set()
+
+
+def _restore_after_fork() -> None:
+    """Let a forked child die of its signals: it belongs to user code, a worker of a pool, say, and must be ended by them."""
+    for interrupts in list(_ACTIVE):
+        with suppress(ValueError):  # forked by a thread that doesn't count as the main one
+            interrupts.restore()
+    _ACTIVE.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restore_after_fork)
+
+
+def is_termination(error: BaseException) -> bool:
+    """Tell whether an exception stands for SIGTERM."""
+    return isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM
 
 
 def _exception(number: int) -> BaseException:

@@ -169,10 +169,18 @@ class Journal:
 
 def describe_error(error: BaseException) -> ErrorRecord:
     """Return an exception as it is kept: the name of its class, its message with notes, and its traceback."""
-    message = "\n".join([str(error), *getattr(error, "__notes__", [])]).strip()
+    message = "\n".join([message_of(error), *getattr(error, "__notes__", [])]).strip()
     return ErrorRecord(
         type=type(error).__qualname__, message=message, traceback="".join(traceback.format_exception(error))
     )
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, whose class is maybe somebody else's and fails to give it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it may do anything
+        return f"(its message can't be had: {type(error).__qualname__} fails to give it)"
 
 
 def _fenced(process_id: str) -> FencedError:

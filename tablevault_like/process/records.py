@@ -192,4 +192,4 @@ def _next_steps(record: ProcessRecord) -> str:
         case _ if record.is_named:
             return f"Call {record.operation} again with process_id={process_id!r} to go on (or restart=True); {stop}."
         case _:
-            return f"Its worker died. restart=True goes on with it; {stop}; so does whoever next needs its locks."
+            return f"Its worker died. restart=True goes on with it; {stop}. Whoever next needs its locks reverts it."

@@ -38,8 +38,8 @@ class Run:
     """What the operation found out when it declared its locks; ``None`` after a resume."""
     engines: list[Engine] = field(default_factory=list)
     stop_intent: StopIntent | None = None
-    is_abandoned: bool = False
-    """Threads were left behind in user code when the run ended."""
+    left_over: BaseException | None = None
+    """What ended the run while threads of it were still in user code: it is settled when they have returned."""
     made: Any = None
     """What the operation's ``execute`` returned, for its ``publish`` and ``finish``."""
 

@@ -25,7 +25,8 @@ from tablevault_like.model import State, check_process_id, new_process_id
 from tablevault_like.process import context
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
-from tablevault_like.process.journal import Journal
+from tablevault_like.process.interrupts import is_termination
+from tablevault_like.process.journal import Journal, message_of
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation, View, rebuild
 from tablevault_like.process.run import Run
@@ -107,7 +108,7 @@ class Runner:
         process_id = existing.process_id
         if existing.operation != start.operation.name:
             raise TVArgumentError(
-                f"Process {process_id!r} is a {existing.operation}, so it can't be used for {start.operation.name}. "
+                f"Process {process_id!r} was started by {existing.operation}, so it can't be used for {start.operation.name}. "
                 "Give another process_id."
             )
         if different := start.operation.differences(existing.arguments):
@@ -154,9 +155,13 @@ class Runner:
                     parent_id=row.parent_id,
                 )
                 self._continue(row, start)
-        except Exception as error:  # noqa: BLE001 - it is told as the outcome
-            log.warning("process %s was not completed by restart: %s", row.process_id, error)
-            return Outcome(self.journal.get(row.process_id).state, f"{type(error).__name__}: {error}")
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or is_termination(error):
+                raise
+            # User code may raise anything: sys.exit(), or what asyncio cancels with.
+            told = f"{type(error).__name__}: {message_of(error)}"
+            log.warning("process %s was not completed by restart: %s", row.process_id, told)
+            return Outcome(self.journal.get(row.process_id).state, told)
         return Outcome(self.journal.get(row.process_id).state)
 
     def _start(self, operation: Operation, process_id: str, *, is_named: bool, parent_id: str | None) -> Start:

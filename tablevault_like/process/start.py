@@ -99,6 +99,7 @@ class Start:
 
     def _tell_if_completed(self, error: BaseException) -> None:
         """Add to an error that came after the commit that the operation completed, and do its housekeeping again."""
+        self._journal.catalog.recover()
         run, row = self._recorded, self._journal.find(self._process_id)
         if run is not None and row is not None and (row.epoch, row.state) == (run.epoch, State.COMPLETED):
             error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
@@ -266,6 +267,7 @@ class Start:
 
     def _give_up(self) -> None:
         """Leave the queue, undo a claim that was cut short, and let go of the worker lock."""
+        self._journal.catalog.recover()
         with self._endings.leaving(self._lock, self._process_id):
             if self._is_queued:
                 with self._journal.catalog.transaction() as db:

@@ -88,8 +88,11 @@ def closes_circle(db: Database, queued: Queued, blocked: Blockers) -> bool:
 
 
 def _holders(db: Database, queued: Queued, family: list[str]) -> list[Held]:
-    found = [held for request in queued.requests for held in locks.conflicting(db, request, family=family)]
-    return list({held.process_id: held for held in found}.values())
+    found: dict[str, Held] = {}
+    for request in queued.requests:
+        for held in locks.conflicting(db, request, family=family):
+            found.setdefault(held.process_id, held)
+    return list(found.values())
 
 
 def _is_stuck(db: Database, layout: Layout, waiter: Waiter, family: Iterable[str]) -> bool:

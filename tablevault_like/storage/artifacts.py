@@ -81,6 +81,27 @@ def sync_artifacts(folder: Path, names: Iterable[str]) -> None:
         files.sync_directory(path)
 
 
+def take_over(names: Iterable[str], source: Path, target: Path) -> None:
+    """Copy artifacts from one folder to another, synced. What is there already under its name must be the same.
+
+    Raises TVArtifactError for a name that another file has there, and for what ``resolve`` refuses.
+    """
+    for name in dict.fromkeys(names):
+        original, copy = resolve(source, name), target / _checked(name)
+        if os.path.lexists(copy):
+            if files.sha256(resolve(target, name)) != files.sha256(original):
+                raise TVArtifactError(
+                    f"The artifact {_shown(name)} of a row that is kept from the origin was written anew, with another "
+                    "content, for another row. Give the new one another name."
+                )
+            continue
+        files.make_directory(copy.parent)
+        draft = copy.with_name(f".{copy.name}.new")
+        files.remove(draft)
+        files.copy_file(original, draft)
+        files.replace(draft, copy)
+
+
 def absolute_paths(frame: pd.DataFrame, columns: Iterable[str], folder: Path) -> pd.DataFrame:
     """Return the frame with the cells of ``columns`` as absolute paths. Missing cells stay missing.
 

@@ -41,7 +41,9 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file as it is, line ends included. Raises TVFileError if it isn't UTF-8."""
+    """Return the text of a file as it is, line ends included. Raises TVFileError if it is a link, or isn't UTF-8."""
+    if path.is_symlink():
+        raise TVFileError(f"{path} is a link. Put the file itself there.", path=path)
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -114,6 +116,8 @@ def replace(source: Path, target: Path) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a regular file to a new name and sync it. Raises TVFileError for anything that isn't a regular file."""
+    if source.is_symlink():
+        raise TVFileError(f"{source} is a link, so it was not copied. Put the file itself there.", path=source)
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as reader:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

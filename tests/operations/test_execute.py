@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import traceback
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tablevault_like import TableVault
+from tablevault_like import State, TableVault
 from tablevault_like.errors import TableReferenceError, TVArgumentError, TVArtifactError, TVBuilderError, TVTableError
 from tests.scenes import Calls
 from tests.tables import begin, build, column, index, notes
@@ -82,6 +83,42 @@ class TestRowWise:
         assert told is not None
         assert told.type == "OwnError"
         assert "raise OwnError(number)" in told.traceback
+
+    @pytest.mark.parametrize(
+        ("statement", "kind"),
+        [
+            ("sys.exit(3)", SystemExit),
+            ("raise asyncio.CancelledError", asyncio.CancelledError),
+            ("raise StopIteration", StopIteration),
+            ("raise Untold", Exception),
+        ],
+    )
+    def test_whatever_it_raises_pauses_and_is_told(
+        self, vault: TableVault, statement: str, kind: type[BaseException]
+    ) -> None:
+        code = f"""{THREE}
+import asyncio
+import sys
+
+class Untold(Exception):
+    def __str__(self):
+        raise ValueError("not even its message")
+
+def fail():
+    {statement}
+"""
+        begin(vault, "words", {"index": index("word"), "bad": column("bad", function="fail")}, code=code)
+        with pytest.raises(kind):
+            vault.execute_instance("words", process_id="p")
+        assert vault.get_process("p").status == "paused"
+        # A restart meets it again, goes on to others, and raises nothing.
+        restarted = TableVault(vault.db_dir, restart=True).restarted["p"]
+        assert restarted.state is State.PAUSED
+        assert str(restarted).startswith("paused: ")
+        with pytest.raises(kind):
+            vault.stop_process("p")
+            vault.execute_instance("words")
+        assert vault.get_active_processes() == {}
 
     def test_calls_do_not_see_what_others_did_to_their_arguments(self, vault: TableVault) -> None:
         grow = column("size", function="grow", arguments={"given": {"words": ["a"]}, "frame": "<<self>>"})
@@ -437,6 +474,59 @@ def shout(text):
         vault.execute_instance("numbers", process_id="p")
         assert vault.get_dataframe("numbers")["loud"].tolist() == [f"TEXT {number}" for number in range(5)]
 
+    PAGES = """
+from pathlib import Path
+
+def rows(first, last, folder, mark=""):
+    for number in range(first, last):
+        Path(folder, f"{number}.txt").write_text(f"file {number}{mark}")
+        yield number, f"{number}.txt"
+
+def read(path):
+    return Path(path).read_text()
+
+def double(n, page):
+    return n * 2, Path(page).read_text()
+"""
+
+    def pages(self, first: int, last: int, *, mark: str = "", **fields: Any) -> dict[str, str]:
+        arguments = {"first": first, "last": last, "folder": "~ARTIFACT_FOLDER~", "mark": mark}
+        dtypes = {"page": "artifact_string"}
+        return {
+            "index": index("n", "page", arguments=arguments, primary_key=["n"], dtypes=dtypes, **fields),
+            "text": column("text", function="read", arguments={"path": "<<self.page[index]>>"}),
+        }
+
+    def test_keep_old_keeps_the_artifacts_of_the_rows_that_it_keeps(self, vault: TableVault) -> None:
+        build(vault, "pages", self.pages(0, 2), code=self.PAGES)
+        vault.create_instance("pages", copy=True)
+        vault.create_builder_file("pages", "pages_index", text=self.pages(1, 3, mark="!", keep_old=True)["index"])
+        vault.execute_instance("pages")
+        frame = vault.get_dataframe("pages")
+        assert frame["text"].tolist() == ["file 0", "file 1!", "file 2!"]
+        assert [Path(page).read_text() for page in frame["page"]] == ["file 0", "file 1!", "file 2!"]
+        assert len({Path(page).parent for page in frame["page"]}) == 1
+
+    def test_an_artifact_that_is_kept_is_not_mixed_up_with_a_new_one(self, vault: TableVault) -> None:
+        build(vault, "pages", self.pages(0, 2), code=self.PAGES)
+        vault.create_code_module("work", text=self.PAGES.replace("yield number,", "yield number + 10,"))
+        vault.create_instance("pages", copy=True)
+        vault.create_builder_file("pages", "pages_index", text=self.pages(0, 1, mark="!", keep_old=True)["index"])
+        with pytest.raises(TVArtifactError, match=r"'0\.txt' of a row that is kept from the origin was written anew"):
+            vault.execute_instance("pages")
+
+    def test_a_row_wise_index_reads_and_keeps_their_artifacts(self, vault: TableVault) -> None:
+        build(vault, "pages", self.pages(0, 2), code=self.PAGES)
+        vault.create_instance("pages", copy=True)
+        arguments = {"n": "<<self.n[index]>>", "page": "<<self.page[index]>>"}
+        text = index("n", "text", function="double", return_type="row-wise", arguments=arguments)
+        vault.create_builder_file("pages", "pages_index", text=text)
+        vault.delete_builder_file("text", "pages")
+        vault.execute_instance("pages")
+        frame = vault.get_dataframe("pages")
+        assert (frame["n"].tolist(), frame["text"].tolist()) == ([0, 2], ["file 0", "file 1"])
+        assert [Path(page).read_text() for page in frame["page"]] == ["file 0", "file 1"]
+
     def test_a_row_wise_index_works_on_their_rows(self, vault: TableVault, first: str) -> None:
         vault.create_instance("numbers", copy=True)
         text = index("text", function="shout", return_type="row-wise", arguments={"text": "<<self.text[index]>>"})
@@ -456,6 +546,24 @@ def shout(text):
         vault.create_builder_file("numbers", "numbers_index", text=text)
         vault.execute_instance("numbers")
         assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2, 10, 11, 12]
+
+    def test_may_be_deleted_once_their_builders_are_copied(self, vault: TableVault, first: str) -> None:
+        vault.create_instance("numbers", copy=True)
+        vault.delete_instance(first, "numbers")
+        vault.execute_instance("numbers")
+        assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
+        vault.create_table("copies")
+        vault.create_instance("copies", origin_id=vault.get_table_instances("numbers")[0], origin_table="numbers")
+        vault.delete_table("numbers")
+        vault.execute_instance("copies")
+        assert vault.get_dataframe("copies")["n"].tolist() == [0, 1, 2]
+
+    def test_whose_rows_are_to_be_kept_must_be_there(self, vault: TableVault, first: str) -> None:
+        vault.create_instance("numbers", copy=True)
+        vault.create_builder_file("numbers", "numbers_index", text=self.numbers(2, 5, keep_old=True)["index"])
+        vault.delete_instance(first, "numbers")
+        with pytest.raises(TVArgumentError, match=f"'numbers_index' is to keep old rows, but the origin '{first}'"):
+            vault.execute_instance("numbers")
 
     def test_without_one_there_is_nothing_to_work_on(self, vault: TableVault) -> None:
         text = index("text", function="shout", return_type="row-wise", arguments={"text": "<<self.text[index]>>"})
@@ -549,7 +657,7 @@ class TestMistakes:
                 {"is_custom": False, "code_module": "random_string", "python_function": "random_row_strng"},
                 r":4:18: .*Did you mean 'random_row_string'\?",
             ),
-            ({"dtypes": {"n": "int65"}}, r":7:6: There is no dtype 'int65'\. Did you mean 'int64'\?"),
+            ({"dtypes": {"n": "int65"}}, r":7:15: There is no dtype 'int65'\. Did you mean 'int64'\?"),
             ({"n_threads": 0}, r":7:12: n_threads must be 1 or more, not 0"),
             ({"changed_columns": []}, r":2:18: A builder changes at least one column"),
             ({"primary_key": ["m"]}, r":8:3: The primary key 'm' is not among changed_columns"),
@@ -578,6 +686,15 @@ class TestMistakes:
         with pytest.raises(TVBuilderError, match=message) as caught:
             vault.execute_instance("words")
         assert str(caught.value).startswith(f"{path}:")
+
+    @pytest.mark.parametrize("content", [b"\xff\xfe", b"builder_type: \x00"])
+    def test_a_file_that_is_no_text_is_told(self, vault: TableVault, content: bytes) -> None:
+        begin(vault, "words", {"index": index("n")}, code=THREE)
+        path = Path(vault.db_dir, "words/TEMP_base/builders/words_index.yaml")
+        path.write_bytes(content)
+        with pytest.raises(TVBuilderError, match="not UTF-8 text|not allowed in YAML") as caught:
+            vault.execute_instance("words")
+        assert str(caught.value).startswith(f"{path}")
 
     def test_an_instance_needs_its_one_index(self, vault: TableVault) -> None:
         begin(vault, "words", {"index": index("n"), "other": index("m")}, code=THREE)

@@ -166,5 +166,5 @@ class TestWhatCanBeToldAtOnce:
 
     def test_and_what_identifies_the_work(self, vault: TableVault) -> None:
         vault.create_table("other", process_id="p")
-        with pytest.raises(TVArgumentError, match="'p' is a create_table"):
+        with pytest.raises(TVArgumentError, match="'p' was started by create_table"):
             vault.execute_instance("numbers", process_id="p", background=True)

@@ -304,7 +304,7 @@ class TestWhatIdentifiesTheWork:
         paused.create_instance("words", "short")
         with pytest.raises(TVArgumentError, match="version: 'base' then, 'short' now"):
             paused.execute_instance("words", "short", process_id="p")
-        with pytest.raises(TVArgumentError, match="'p' is a execute_instance"):
+        with pytest.raises(TVArgumentError, match="'p' was started by execute_instance"):
             paused.create_table("more", process_id="p")
         assert paused.get_process("p").status == "paused"
 

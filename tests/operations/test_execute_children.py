@@ -11,6 +11,7 @@ from tablevault_like import State, TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
 from tests.scenes import Calls
 from tests.tables import Background, begin, build, column, gates, index, write
+from tests.workers import wait_until
 
 CODE = """
 from pathlib import Path
@@ -141,6 +142,25 @@ def inner(vault_dir):
         assert vault.get_dataframe("outer")["ran"].tolist() == ["p.outer_index.all.1"]
         assert vault.get_dataframe("inner")["made"].tolist() == ["p.outer_index.all.1.inner_index.all.1"]
         assert vault.get_process("p.outer_index.all.1.inner_index.all.1").parent_id == "p.outer_index.all.1"
+
+
+class TestChildrenInTheBackground:
+    def test_are_children_too(self, vault: TableVault) -> None:
+        code = """
+from tablevault_like import TableVault
+
+def rows(vault_dir):
+    vault = TableVault(vault_dir)
+    vault.create_table("inner")
+    vault.create_instance("inner")
+    yield vault.execute_instance("inner", background=True)
+"""
+        begin(vault, "words", {"index": index("made", arguments={"vault_dir": vault.db_dir})}, code=code)
+        vault.execute_instance("words", process_id="p")
+        assert vault.get_dataframe("words")["made"].tolist() == ["p.words_index.all.3"]
+        assert vault.get_process("p.words_index.all.3").parent_id == "p"
+        wait_until(lambda: vault.get_process_completion("p.words_index.all.3"))
+        assert vault.get_dataframe("inner")["id"].tolist() == [1, 2, 3]
 
 
 class TestLocks:

@@ -307,7 +307,9 @@ class TestWhatIsRefusedBeforeAClaim:
             scene.vault.execute_instance("words", "draft", process_id=ID)
 
     def test_another_operation(self, scene: Scene) -> None:
-        with pytest.raises(TVArgumentError, match="is a execute_instance, so it can't be used for create_table"):
+        with pytest.raises(
+            TVArgumentError, match="was started by execute_instance, so it can't be used for create_table"
+        ):
             scene.vault.create_table("papers", process_id=ID)
 
     def test_an_unknown_id(self, scene: Scene) -> None:

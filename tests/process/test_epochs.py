@@ -122,7 +122,7 @@ class Scene:
     @property
     def history(self) -> object:
         """Return all that is known of the process, and all that it has recorded."""
-        record = self.vault.get_process(ID)
+        record = states.history(self.vault_dir, ID)
         path = Layout(self.vault_dir).process(ID).rows
         if not path.exists():
             return record
@@ -283,7 +283,9 @@ class TestAThreadThatIsLeftBehind:
 
         inside.join()
 
-        assert str(inside.raised[0]) == (
+        wait_until(lambda: len(inside.raised) == 2)
+        (refused,) = (str(error) for error in inside.raised if isinstance(error, TVProcessError))
+        assert refused == (
             "The parent process 'nightly' is stopping, so nothing new can be done under it. Resume the parent first, "
             "or call without parent_id."
         )
