@@ -109,7 +109,8 @@ class WorkerLock:
                 files.make_directory(self.path.parent)
             except PermissionError as error:
                 raise TVFileError(
-                    f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this user. "
+                    f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this "
+                    "user. "
                     "It can be read all the same; to change it, ask its owner for the permission.",
                     path=self.path.parent.parent,
                 ) from error

@@ -45,7 +45,7 @@ class Reader:
         from tablevault_like.storage import artifacts
         from tablevault_like.storage import tables as parquet
 
-        if rows is not None and (not isinstance(rows, int) or rows < 0):
+        if rows is not None and (not isinstance(rows, int) or rows < 0):  # type: ignore[redundant-expr]
             raise TVArgumentError(f"rows must be a number of rows, or None for all: {rows!r}.")
 
         def read(record: InstanceRecord, place: InstanceLayout) -> pd.DataFrame:

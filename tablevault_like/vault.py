@@ -445,7 +445,8 @@ def _create(layout: Layout, *, author: str, description: str, replace: bool) -> 
     except PermissionError as error:
         files.remove(draft.root)
         raise TVFileError(
-            f"No vault can be created at {root}: {root.parent} may not be written to by this user. Choose another place, "
+            f"No vault can be created at {root}: {root.parent} may not be written to by this user. Choose another "
+            "place, "
             "or change its permissions.",
             path=root,
         ) from error
@@ -460,6 +461,7 @@ def _refuse_if_in_use(layout: Layout) -> None:
         alive = [record for record in records.active(db, layout).values() if record.is_alive]
     if alive:
         raise TVProcessError(
-            f"The vault at {layout.root} is in use, so it was not replaced: {records.summary(alive[0])}. Stop it first.",
+            f"The vault at {layout.root} is in use, so it was not replaced: {records.summary(alive[0])}. Stop it "
+            "first.",
             process_id=alive[0].process_id,
         )

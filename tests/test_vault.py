@@ -660,7 +660,7 @@ class TestGetDataframe:
 
     def test_negative_rows_are_refused(self, vault: TableVault) -> None:
         write(vault, "words", FRAME)
-        with pytest.raises(TVArgumentError, match="rows must not be negative: -1"):
+        with pytest.raises(TVArgumentError, match="rows must be a number of rows, or None for all: -1"):
             vault.get_dataframe("words", rows=-1)
 
     def test_what_is_done_to_the_frame_stays_with_the_caller(self, vault: TableVault) -> None:

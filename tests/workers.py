@@ -53,6 +53,9 @@ _PRELOADED = [
     "tablevault_like.builders.template",
     "tablevault_like.operations.execution",
     "tablevault_like.vault",
+    "tests.hammer",
+    "tests.library",
+    "tests.tasks",
     "tests.workers",
 ]
 

@@ -96,7 +96,8 @@ class Catalog:
             _roll_back(connection)
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
                 raise TVFileError(
-                    f"The catalog {self.path} may not be written to by this user, so nothing was changed. The vault can be "
+                    f"The catalog {self.path} may not be written to by this user, so nothing was changed. The vault "
+                    "can be "
                     "read all the same; to change it, ask its owner for the permission.",
                     path=self.path,
                 ) from error

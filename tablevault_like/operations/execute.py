@@ -275,11 +275,10 @@ def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) 
     def open_frames(pins: Mapping[PinKey, Pin]) -> FrameCache:
         return FrameCache(pinned_tables(view.layout, view.db, pins), artifact_folder=place.artifacts)
 
-    origin = None
-    if temporary.origin_table is not None and temporary.origin_id is not None:
-        # It may have been deleted since. Its builders are here, and mostly that is all that matters of it.
-        if instances.find(view.db, temporary.origin_table, temporary.origin_id) is not None:
-            origin = _pin(view.db, temporary.origin_table, temporary.origin_id)
+    origin_table, origin_id = temporary.origin_table or "", temporary.origin_id or ""
+    # It may have been deleted since. Its builders are here, and mostly that is all that matters of it.
+    is_there = instances.find(view.db, origin_table, origin_id) is not None
+    origin = _pin(view.db, origin_table, origin_id) if is_there else None
     plan = make_plan(
         table=temporary.table_name,
         version=temporary.version,

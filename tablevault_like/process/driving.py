@@ -75,7 +75,7 @@ class Driver:
             self.journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
 
     def _settle(self, operation: Operation, run: Run, error: BaseException) -> BaseException:
-        """Decide by the catalog what becomes of a process whose ``_perform`` raised, and return what is to be raised."""
+        """Decide by the catalog what becomes of a process that raised, and return what the caller is to see."""
         cause = _cause(run, error)
         self.journal.catalog.recover()
         try:
@@ -89,11 +89,11 @@ class Driver:
                 run.left_over = error
                 cause.add_note(
                     f"Functions of process {run.process_id!r} are still running, and weren't waited for. It is "
-                    f"{'paused' if run.is_named else 'reverted'} as soon as they return; if this Python ends before, it "
-                    "counts as interrupted."
+                    f"{'paused' if run.is_named else 'reverted'} as soon as they return; if this Python ends before, "
+                    "it counts as interrupted."
                 )
             else:
-                self._pause_or_revert(operation, run, error)
+                self._pause_or_revert(operation, run, error, cause)
         except FencedError:
             cause.add_note(TAKEN_OVER.format(run.process_id))
         except Exception as failure:
@@ -102,13 +102,12 @@ class Driver:
             log.warning("process %s could not be settled", run.process_id, exc_info=True)
         return cause
 
-    def _pause_or_revert(self, operation: Operation, run: Run, error: BaseException) -> None:
-        cause = _cause(run, error)
+    def _pause_or_revert(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> None:
         if self._state_of_claim(run) is State.RUNNING and self._is_to_pause(operation, run, error, cause):
             self.journal.pause(run.process_id, run.epoch, cause)
             cause.add_note(
-                f"Process {run.process_id!r} is paused: call again with the same process_id to go on, or stop_process() "
-                "it."
+                f"Process {run.process_id!r} is paused: call again with the same process_id to go on, or "
+                "stop_process() it."
             )
         else:
             self.endings.revert(operation, run, cause)
@@ -144,7 +143,7 @@ class Driver:
                 for engine in run.engines:
                     engine.wait()
                 if run.left_over is not None:
-                    self._pause_or_revert(operation, run, run.left_over)
+                    self._pause_or_revert(operation, run, run.left_over, _cause(run, run.left_over))
             except Exception:
                 log.warning("process %s could not be settled", run.process_id, exc_info=True)
             finally:

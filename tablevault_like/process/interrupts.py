@@ -79,7 +79,7 @@ _ACTIVE: set[Interrupts] = set()
 
 
 def _restore_after_fork() -> None:
-    """Let a forked child die of its signals: it belongs to user code, a worker of a pool, say, and must be ended by them."""
+    """Let a forked child die of its signals: it belongs to user code, and may be a worker of a pool that ends it so."""
     for interrupts in list(_ACTIVE):
         with suppress(ValueError):  # forked by a thread that doesn't count as the main one
             interrupts.restore()

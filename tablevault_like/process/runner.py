@@ -26,7 +26,7 @@ from tablevault_like.process import context
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.interrupts import is_termination
-from tablevault_like.process.journal import Journal, message_of
+from tablevault_like.process.journal import Journal, describe_error
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation, View, rebuild
 from tablevault_like.process.run import Run
@@ -108,7 +108,8 @@ class Runner:
         process_id = existing.process_id
         if existing.operation != start.operation.name:
             raise TVArgumentError(
-                f"Process {process_id!r} was started by {existing.operation}, so it can't be used for {start.operation.name}. "
+                f"Process {process_id!r} was started by {existing.operation}, so it can't be used for "
+                f"{start.operation.name}. "
                 "Give another process_id."
             )
         if different := start.operation.differences(existing.arguments):
@@ -159,7 +160,7 @@ class Runner:
             if isinstance(error, KeyboardInterrupt) or is_termination(error):
                 raise
             # User code may raise anything: sys.exit(), or what asyncio cancels with.
-            told = f"{type(error).__name__}: {message_of(error)}"
+            told = f"{type(error).__name__}: {describe_error(error).message}"
             log.warning("process %s was not completed by restart: %s", row.process_id, told)
             return Outcome(self.journal.get(row.process_id).state, told)
         return Outcome(self.journal.get(row.process_id).state)

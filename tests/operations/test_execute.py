@@ -562,7 +562,7 @@ def double(n, page):
         vault.create_instance("numbers", copy=True)
         vault.create_builder_file("numbers", "numbers_index", text=self.numbers(2, 5, keep_old=True)["index"])
         vault.delete_instance(first, "numbers")
-        with pytest.raises(TVArgumentError, match=f"'numbers_index' is to keep old rows, but the origin '{first}'"):
+        with pytest.raises(TVArgumentError, match=rf"'numbers_index' is to keep old rows, but the origin '{first}'"):
             vault.execute_instance("numbers")
 
     def test_without_one_there_is_nothing_to_work_on(self, vault: TableVault) -> None:
@@ -692,7 +692,7 @@ class TestMistakes:
         begin(vault, "words", {"index": index("n")}, code=THREE)
         path = Path(vault.db_dir, "words/TEMP_base/builders/words_index.yaml")
         path.write_bytes(content)
-        with pytest.raises(TVBuilderError, match="not UTF-8 text|not allowed in YAML") as caught:
+        with pytest.raises(TVBuilderError, match=r"not UTF-8 text|not allowed in YAML") as caught:
             vault.execute_instance("words")
         assert str(caught.value).startswith(f"{path}")
 

@@ -24,7 +24,7 @@ from tablevault_like.errors import (
 from tablevault_like.layout import Layout
 from tablevault_like.model import ProcessRecord, State
 from tablevault_like.storage.rows import RowStore
-from tests import library, states
+from tests import library, states, tasks
 from tests.library import BUILDERS, BY_NAME, CALLS, CODE, WORDS
 from tests.scenes import Calls
 from tests.workers import Action, Fault, Trouble, Worker, Workers, wait_until
@@ -393,7 +393,7 @@ class TestALivingWorker:
 
     def test_that_leaves_when_it_is_terminated_undoes_nothing(self, scene: Scene) -> None:
         worker = scene.waiting_in("shout dog", and_then=[Fault(REQUESTED, Action.TELL)])
-        stopper = scene.workers.start(stop_by_force, scene.vault_dir)
+        stopper = scene.workers.start(tasks.stop, scene.vault_dir, ID, True)
 
         worker.arrive()
         worker.go()
@@ -406,10 +406,6 @@ class TestALivingWorker:
 
 
 REQUESTED = "after tablevault_like.engines.base:Stop.request"
-
-
-def stop_by_force(vault_dir: Path) -> None:
-    TableVault(vault_dir).stop_process(ID, force=True)
 
 
 class TestRestart:

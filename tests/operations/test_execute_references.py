@@ -124,6 +124,45 @@ class TestWhatAReferenceGives:
         assert seen(vault, "<<hostile.n[key::<<hostile.key[index::0]>>]>>") == [1] * 3
 
 
+class TestInOtherFields:
+    """A builder's own fields may come from a table, as long as they don't depend on a row."""
+
+    def test_they_say_what_the_builder_is(self, vault: TableVault) -> None:
+        config = pd.DataFrame({"column": ["first", "second"], "dtype": ["Int8", "string"], "threads": [2, 3]})
+        write(vault, "config", config)
+        write_code(vault, f"{CODE}\ndef two(value): return value, value")
+        text = column(
+            "x",
+            function="two",
+            arguments={"value": "<<self.story[index]>>"},
+            n_threads="<<config.threads[index::1]>>",
+            dtypes={"<<config.column[index::0]>>": "<<config.dtype[index::0]>>", "second": "string"},
+        ).replace("changed_columns:\n- x", 'changed_columns: "<<config.column>>"')
+        frame = build(vault, "seen", {"index": index("story"), "two": text})
+        assert frame["first"].tolist() == [7, 5, 9]
+        assert frame["second"].tolist() == ["7", "5", "9"]
+        assert [str(frame[name].dtype) for name in ("first", "second")] == ["Int8", "string"]
+
+    def test_a_change_of_the_table_is_no_change_of_a_process_that_runs(self, vault: TableVault) -> None:
+        write(vault, "config", pd.DataFrame({"column": ["first"]}))
+        write_code(vault, f"{CODE}\ndef fail(value): raise ConnectionError('nobody answers')")
+        text = column("x", function="fail", arguments={"value": 1})
+        text = text.replace("changed_columns:\n- x", 'changed_columns: "<<config.column>>"')
+        begin(vault, "seen", {"index": index("story"), "bad": text})
+        with pytest.raises(ConnectionError):
+            vault.execute_instance("seen", process_id="p")
+        write(vault, "config", pd.DataFrame({"column": ["another"]}))
+        write_code(vault, f"{CODE}\ndef fail(value): return value")
+        vault.execute_instance("seen", process_id="p", on_change="continue")
+        assert list(vault.get_dataframe("seen").columns) == ["story", "first"]
+
+    def test_what_depends_on_a_row_is_refused(self, vault: TableVault) -> None:
+        text = column("x", function="show", arguments={"value": 1}, n_threads="<<stories.id[index]>>")
+        begin(vault, "seen", {"index": index("story"), "x": text})
+        with pytest.raises(TableReferenceError, match="Only arguments may refer to 'self' and to the current row"):
+            vault.execute_instance("seen")
+
+
 class TestVersionsAndInstances:
     def test_a_version_is_its_newest_active_instance(self, vault: TableVault) -> None:
         old = write(vault, "stories", pd.DataFrame({"id": [1]}), "short")

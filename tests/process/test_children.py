@@ -16,7 +16,7 @@ from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault_like.layout import Layout
 from tablevault_like.model import State
 from tablevault_like.storage.rows import RowStore
-from tests import states
+from tests import states, tasks
 from tests.scenes import Calls
 from tests.workers import Action, Fault, Trouble, Worker, Workers, wait_until
 
@@ -121,7 +121,7 @@ class Garden:
         self.vault.create_instance(table, builders={f"{table}_index": INDEX, "made": column})
 
     def start(self, *faults: Fault, table: str = "garden", process_id: str = PARENT) -> Worker:
-        return self.workers.start(execute, self.vault_dir, table, process_id, faults=faults)
+        return self.workers.start(tasks.execute, self.vault_dir, table, process_id, faults=faults)
 
     def kill_at(self, point: str, *, rows: int) -> None:
         """Execute until a worker is at a point and that many rows are recorded, and kill it."""
@@ -153,10 +153,6 @@ def count_rows(path: Path) -> int:
 
 ALL_CALLS = [*(f"grow {word}" for word in ("ape", "bee", "cat")), *["leaf 0", "leaf 1"] * 3]
 """The calls of an undisturbed execution. A generator that doesn't ask where to go on is wound forward."""
-
-
-def execute(vault_dir: Path, table: str, process_id: str) -> str:
-    return TableVault(vault_dir, "bob", lock_timeout=30).execute_instance(table, process_id=process_id)
 
 
 @pytest.fixture
@@ -283,7 +279,7 @@ class TestAChildInAnotherWorker:
     @pytest.fixture
     def child(self, garden: Garden, parent: Worker) -> Worker:
         faults = [Fault(SHARING, Action.WAIT)]
-        worker = garden.workers.start(execute_below, garden.vault_dir, "other", faults=faults)
+        worker = garden.workers.start(tasks.execute, garden.vault_dir, "other", "child", PARENT, faults=faults)
         worker.arrive()
         return worker
 
@@ -310,37 +306,37 @@ class TestAChildInAnotherWorker:
         parent.kill()
 
         with pytest.raises(TVProcessError, match="A living worker is at process 'child'"):
-            execute(garden.vault_dir, "garden", PARENT)
+            tasks.execute(garden.vault_dir, "garden", PARENT)
         outcome = TableVault(garden.vault_dir, restart=True).restarted[PARENT]
         assert "TVProcessError" in str(outcome)
 
         child.go()
         child.result()
-        execute(garden.vault_dir, "garden", PARENT)
+        tasks.execute(garden.vault_dir, "garden", PARENT)
         garden.assert_grown()
 
     def test_shares_the_locks_of_its_parent_and_not_those_of_its_siblings(self, garden: Garden) -> None:
         point = "before tablevault_like.operations.code:CreateCodeModule.execute"
         parent = garden.workers.start(
-            write_shared, garden.vault_dir, "parent", None, faults=[Fault(point, Action.WAIT)]
+            tasks.write_module, garden.vault_dir, "parent", None, faults=[Fault(point, Action.WAIT)]
         )
         parent.arrive()
         child = garden.workers.start(
-            write_shared, garden.vault_dir, "child", "parent", faults=[Fault(point, Action.WAIT)]
+            tasks.write_module, garden.vault_dir, "child", "parent", faults=[Fault(point, Action.WAIT)]
         )
         child.arrive()
 
         with pytest.raises(TVLockError) as unrelated:
-            garden.vault.create_code_module("shared", text="")
+            garden.vault.create_code_module("tools", text="")
         with pytest.raises(TVLockError) as sibling:
-            TableVault(garden.vault_dir, parent_id=PARENT, lock_timeout=0.05).create_code_module("shared", text="")
+            TableVault(garden.vault_dir, parent_id=PARENT, lock_timeout=0.05).create_code_module("tools", text="")
 
         assert unrelated.value.holder in (PARENT, "child")
         assert sibling.value.holder == "child"
         for worker in (child, parent):
             worker.go()
             worker.result()
-        assert garden.vault.get_code_module_str("shared") == "NAME = 'parent'\n"
+        assert garden.vault.get_code_module_str("tools") == "NAME = 'parent'\n"
         states.assert_sound(garden.vault_dir)
 
     def test_needs_a_parent_that_runs(self, garden: Garden) -> None:
@@ -357,12 +353,3 @@ class TestAChildInAnotherWorker:
 
 
 SHARING = "before tablevault_like.operations.code:CreateCodeModule.execute"
-
-
-def execute_below(vault_dir: Path, table: str) -> str:
-    return TableVault(vault_dir, "eve", parent_id=PARENT, lock_timeout=30).execute_instance(table, process_id="child")
-
-
-def write_shared(vault_dir: Path, process_id: str, parent_id: str | None) -> str:
-    vault = TableVault(vault_dir, parent_id=parent_id, lock_timeout=30)
-    return vault.create_code_module("shared", text=f"NAME = {process_id!r}\n", process_id=process_id)

@@ -15,7 +15,7 @@ from tablevault_like.errors import TVLockError
 from tablevault_like.layout import Layout
 from tablevault_like.model import ProcessRecord, State
 from tablevault_like.storage.rows import RowStore
-from tests import library, states
+from tests import library, states, tasks
 from tests.library import BY_NAME
 from tests.workers import Action, Fault, Trouble, Worker, Workers, wait_until
 
@@ -69,22 +69,13 @@ def scene(copy_dir: Path, made: str, workers: Workers) -> Scene:
     return Scene(copy_dir, made, workers)
 
 
-def delete_words(vault_dir: Path, process_id: str) -> str:
-    return TableVault(vault_dir, "bob", lock_timeout=30).delete_table("words", process_id=process_id)
-
-
-def write_tools(vault_dir: Path, process_id: str) -> str:
-    vault = TableVault(vault_dir, "bob", lock_timeout=30)
-    return vault.create_code_module("tools", text=f"NAME = {process_id!r}\n", process_id=process_id)
-
-
 class TestWhoWaits:
     @pytest.fixture
     def holder(self, scene: Scene) -> Worker:
         return scene.hold("execute_instance", "shout dog")
 
     def test_gets_the_lock_when_the_holder_has_ended(self, scene: Scene, holder: Worker) -> None:
-        waiter = scene.queue(delete_words, "waiter")
+        waiter = scene.queue(tasks.delete_words, "waiter")
 
         holder.go()
 
@@ -95,7 +86,7 @@ class TestWhoWaits:
 
     def test_gets_the_lock_when_the_holder_is_killed_and_nobody_named_it(self, scene: Scene) -> None:
         holder = scene.hold("execute_instance", "shout dog", process_id="")
-        waiter = scene.queue(delete_words, "waiter")
+        waiter = scene.queue(tasks.delete_words, "waiter")
 
         holder.kill()
 
@@ -104,7 +95,7 @@ class TestWhoWaits:
 
     def test_gets_the_lock_when_the_holder_is_stopped(self, scene: Scene, holder: Worker) -> None:
         holder.kill()
-        waiter = scene.queue(delete_words, "waiter")
+        waiter = scene.queue(tasks.delete_words, "waiter")
 
         scene.vault.stop_process(HOLDER)
 
@@ -112,7 +103,7 @@ class TestWhoWaits:
         states.assert_sound(scene.vault_dir)
 
     def test_is_shown_with_what_it_waits_for_and_who_blocks_it(self, scene: Scene, holder: Worker) -> None:
-        waiter = scene.queue(delete_words, "waiter")
+        waiter = scene.queue(tasks.delete_words, "waiter")
 
         record = scene.active["waiter"]
 
@@ -158,7 +149,7 @@ class TestWhoWaits:
         self, scene: Scene, holder: Worker, number: signal.Signals
     ) -> None:
         before = states.state(scene.vault_dir)
-        waiter = scene.queue(delete_words, "waiter")
+        waiter = scene.queue(tasks.delete_words, "waiter")
 
         waiter.signal(number)
 
@@ -171,7 +162,7 @@ class TestWhoWaits:
 class TestTheQueue:
     def test_is_served_in_the_order_of_coming(self, scene: Scene) -> None:
         holder = scene.hold("create_code_module", REPLACE.point("before", "execute"))
-        waiters = [scene.queue(write_tools, f"waiter{number}") for number in range(3)]
+        waiters = [scene.queue(tasks.write_module, f"waiter{number}") for number in range(3)]
 
         holder.go()
 
@@ -184,7 +175,7 @@ class TestTheQueue:
 
     def test_is_kept_by_who_comes_later(self, scene: Scene) -> None:
         scene.hold("execute_instance", "shout dog")
-        scene.queue(delete_words, "first")
+        scene.queue(tasks.delete_words, "first")
 
         with pytest.raises(TVLockError, match=r"gave up after 0\.05 s: 'first' came first") as caught:
             scene.vault.create_instance("words", "draft")
@@ -193,7 +184,7 @@ class TestTheQueue:
 
     def test_does_not_hold_up_others(self, scene: Scene) -> None:
         scene.hold("execute_instance", "shout dog")
-        scene.queue(delete_words, "first")
+        scene.queue(tasks.delete_words, "first")
 
         scene.vault.write_instance(library.scores(), "scores")
         scene.vault.create_table("papers")
@@ -204,7 +195,7 @@ class TestTheQueue:
     def test_is_passed_by_where_it_waits_for_a_paused_process(self, scene: Scene, action: Action) -> None:
         faults = [Fault("shout dog", action)]
         scene.workers.run(library.attempt, scene.vault_dir, "execute_instance", scene.made, HOLDER, faults=faults)
-        first = scene.queue(delete_words, "first")
+        first = scene.queue(tasks.delete_words, "first")
 
         scene.vault.create_instance("words", "draft")
 
@@ -215,7 +206,7 @@ class TestTheQueue:
 
     def test_skips_the_dead(self, scene: Scene) -> None:
         holder = scene.hold("execute_instance", "shout dog")
-        first = scene.queue(delete_words, "first")
+        first = scene.queue(tasks.delete_words, "first")
         first.kill()
 
         scene.vault.create_instance("words", "draft")
@@ -233,7 +224,7 @@ class TestTheQueue:
 
     def test_is_joined_anew_by_an_id_whose_waiter_died(self, scene: Scene) -> None:
         holder = scene.hold("execute_instance", "shout dog")
-        scene.queue(delete_words, "first").kill()
+        scene.queue(tasks.delete_words, "first").kill()
         with pytest.raises(TVLockError):
             scene.vault.delete_table("words", process_id="first")
         assert list(scene.active) == [HOLDER]

@@ -12,7 +12,7 @@ import pytest
 from tablevault_like import TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault_like.model import State, StopIntent
-from tests import library, states
+from tests import library, states, tasks
 from tests.library import BY_NAME, Attempt
 from tests.workers import GROUND, Action, Fault, Workers
 
@@ -40,10 +40,6 @@ def leave(workers: Workers, vault_dir: Path, made: str, operation: str, fault: F
     return Left(vault_dir, made, BY_NAME[operation])
 
 
-def stop(vault_dir: Path, materialize: bool) -> None:
-    TableVault(vault_dir, lock_timeout=0.05).stop_process(ID, materialize=materialize)
-
-
 STOPS = [
     pytest.param("execute_instance", Fault("shout dog", Action.FAIL), True, id="keep a paused execution"),
     pytest.param("execute_instance", Fault("shout dog", Action.KILL), False, id="revert a dead execution"),
@@ -69,14 +65,19 @@ class TestAStopperThatIsKilled:
         fault = fault or Fault(BY_NAME[operation].point("after", "execute"), Action.KILL)
         left = leave(workers, copy_dir, made, operation, fault)
         original = Path(shutil.copytree(copy_dir, copy_dir.with_name("original")))
-        stop(copy_dir, materialize)
+        tasks.stop(copy_dir, ID, False, materialize)
         wanted = states.shape(copy_dir, known=made)
         seen = set[State]()
         others = itertools.cycle([stop_again, restart, need_its_locks, call_again])
         for number in itertools.count(1, 1 if is_full else 3):
             shutil.rmtree(copy_dir)
             shutil.copytree(original, copy_dir)
-            if workers.run(stop, copy_dir, materialize, faults=[Fault(GROUND, Action.KILL, number)]).end() == 0:
+            if (
+                workers.run(
+                    tasks.stop, copy_dir, ID, False, materialize, faults=[Fault(GROUND, Action.KILL, number)]
+                ).end()
+                == 0
+            ):
                 break
             seen.add(left.state())
             if left.state() in (State.PAUSED, State.RUNNING):
