@@ -33,6 +33,7 @@ CREATE TABLE tables (
 );
 CREATE UNIQUE INDEX tables_by_name ON tables (name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX tables_by_folder ON tables (folder) WHERE deleted_at IS NULL;
+CREATE INDEX tables_by_next_folder ON tables (next_folder) WHERE deleted_at IS NULL AND next_folder IS NOT NULL;
 
 CREATE TABLE instances (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -34,10 +34,13 @@ def names(db: Database) -> list[str]:
     return [row["name"] for row in db.execute("SELECT name FROM tables WHERE deleted_at IS NULL ORDER BY table_id")]
 
 
-def folders(db: Database) -> set[str]:
-    """Return the folders that tables have, or are about to have."""
-    rows = db.execute("SELECT folder, next_folder FROM tables WHERE deleted_at IS NULL")
-    return {folder for row in rows for folder in row if folder is not None}
+def is_folder_taken(db: Database, folder: str) -> bool:
+    """Tell whether a table has this folder, or is about to have it."""
+    # Two queries, for there are two indexes.
+    taken = "SELECT 1 FROM tables WHERE deleted_at IS NULL AND"
+    return any(
+        db.execute(f"{taken} {column} = ?", (folder,)).fetchone() is not None for column in ("folder", "next_folder")
+    )
 
 
 def add(db: Database, table: TableRecord, *, process_id: str) -> int:

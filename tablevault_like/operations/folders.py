@@ -54,7 +54,7 @@ def put_away_table(journal: Journal, folder: str, name: str) -> None:
     """Move the folder of a deleted table into the trash, as ``name``."""
     with journal.catalog.transaction() as db:
         place = journal.layout.table(folder)
-        if folder not in tables.folders(db) and place.folder.is_dir():
+        if not tables.is_folder_taken(db, folder) and place.folder.is_dir():
             files.discard(place.folder, journal.layout.trash, name)
 
 

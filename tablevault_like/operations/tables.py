@@ -109,9 +109,8 @@ class DeleteTable(Operation):
 
 def _free_folder(run: Run, db: Database, name: str, *, besides: TableRecord | None = None) -> str:
     """Return a folder for a table of this name: the name itself, unless something else lies there."""
-    taken = tables.folders(db)
     candidate, number = name, 0
-    while candidate in taken or run.layout.table(candidate).folder.exists():
+    while tables.is_folder_taken(db, candidate) or run.layout.table(candidate).folder.exists():
         if besides is not None and candidate == besides.folder:
             break
         number += 1

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -260,11 +260,19 @@ def _columns(schema: Any) -> tuple[Column, ...]:
 
 def _with_pandas_metadata(table: pa.Table) -> pa.Table:
     """Let other programs that read the file with pandas find the same dtypes. This one doesn't need that."""
-    empty = frame_from_table(table.slice(0, 0))
-    categories = [column.name for column in _columns(table.schema) if column.dtype == "category"]
+    return table.replace_schema_metadata(_pandas_metadata(table.schema.serialize().to_pybytes()))
+
+
+@lru_cache(maxsize=64)
+def _pandas_metadata(serialized: bytes) -> dict[bytes, bytes] | None:
+    """Return pandas' own metadata for a schema. All of it is the key: equal schemas may differ in their forms."""
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+    empty = frame_from_table(schema.empty_table())
+    categories = [column.name for column in _columns(schema) if column.dtype == "category"]
     if categories:  # pyarrow can't describe those of mixed types; the values are there all the same
         empty = empty.astype(dict.fromkeys(categories, "object"))
-    return table.replace_schema_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)
+    found: dict[bytes, bytes] | None = pa.Schema.from_pandas(empty, preserve_index=False).metadata
+    return found
 
 
 @contextmanager
