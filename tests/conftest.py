@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Their assertions are to be explained like those of tests. Said here, before any test imports them.
+pytest.register_assert_rewrite("tests.library", "tests.scenes", "tests.states", "tests.tasks", "tests.workers")
+
 FULL_VARIABLE = "TABLEVAULT_TEST_FULL"
 
 _common = settings(deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

@@ -27,3 +27,11 @@ def execute(vault_dir: Path, table: str, process_id: str, parent_id: str | None 
 
 def stop(vault_dir: Path, process_id: str, force: bool = False, materialize: bool = False) -> str:
     return TableVault(vault_dir, "bob").stop_process(process_id, force=force, materialize=materialize)
+
+
+def delete_instance(vault_dir: Path, table: str, instance_id: str) -> str:
+    return TableVault(vault_dir, "bob", lock_timeout=PATIENT).delete_instance(instance_id, table)
+
+
+def create_instance(vault_dir: Path, table: str, version: str) -> str:
+    return TableVault(vault_dir, "bob", lock_timeout=PATIENT).create_instance(table, version)

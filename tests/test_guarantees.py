@@ -40,7 +40,7 @@ from tests import library, states
 from tests.library import CALLS, WORDS
 from tests.scenes import Calls, calls, copy_dir, library_dir, made, workers
 from tests.tables import Background, begin, column, gates, index, write, write_code
-from tests.workers import Action, Fault, Trouble, Workers, wait_until
+from tests.workers import Action, Fault, Trouble, Workers, pass_point, wait_until
 
 __all__ = ["calls", "copy_dir", "library_dir", "made", "workers"]
 
@@ -79,8 +79,6 @@ def test_guarantee_01_atomic(copy_dir: Path, made: str, workers: Workers) -> Non
 
 def write_and_wait(vault_dir: Path) -> None:
     """Do something, and tell the test the moment that it is done: the task of a worker."""
-    from tests.workers import pass_point
-
     vault = TableVault(vault_dir, "bob")
     vault.create_table("papers")
     vault.create_instance("papers", external_edit=True)

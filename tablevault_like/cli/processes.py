@@ -101,7 +101,8 @@ def restart(session: Driving) -> None:
             [
                 str(each["process_id"]),
                 (str(each["state"]).lower(), "red" if each["error"] else "green"),
-                each["error"] or "",
+                # The first line tells what it was; `tvl ps ID` has all of it.
+                str(each["error"] or "").partition("\n")[0],
             ]
             for each in documents
         ]

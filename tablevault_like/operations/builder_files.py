@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tablevault_like.catalog import Database, instances
-from tablevault_like.errors import TVArgumentError, TVBuilderError, nearest
+from tablevault_like.errors import TVArgumentError, TVBuilderError, TVFileError, nearest
 from tablevault_like.model import (
     BASE_VERSION,
     INDEX_SUFFIX,
@@ -70,7 +71,8 @@ class CreateBuilderFile(Operation):
         return _declaration(self.table_name, self.version, self.texts)
 
     def execute(self, run: Run) -> None:
-        self._replacements(run).place()
+        with _telling_if_gone(run, self.table_name, self.version):
+            self._replacements(run).place()
 
     def publish(self, run: Run, db: Database) -> None:
         # The instance may have been executed meanwhile: then the files went to a folder that nobody reads.
@@ -106,7 +108,8 @@ class DeleteBuilderFile(Operation):
         return _declaration(self.table_name, self.version, (self.builder_name,))
 
     def execute(self, run: Run) -> None:
-        self._replacements(run).place()
+        with _telling_if_gone(run, self.table_name, self.version):
+            self._replacements(run).place()
 
     def publish(self, run: Run, db: Database) -> None:
         publication.get_temporary(db, self.table_name, self.version)
@@ -132,3 +135,14 @@ def _replacements(run: Run, table_name: str, version: str, texts: Mapping[str, s
     place = places.instance_layout(run.layout, record)
     changes = {place.builder(name): text for name, text in texts.items()}
     return Replacements(run.files.replaced, changes, run.fenced)
+
+
+@contextmanager
+def _telling_if_gone(run: Run, table_name: str, version: str) -> Iterator[None]:
+    """Say that the instance was executed or deleted meanwhile, where that is why its folder is gone."""
+    try:
+        yield
+    except TVFileError:
+        with run.journal.catalog.snapshot() as db:
+            publication.get_temporary(db, table_name, version)
+        raise

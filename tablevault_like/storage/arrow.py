@@ -289,7 +289,9 @@ def _pack_moments(values: Sequence[Any], kinds: set[type]) -> Packed | None:
     else:
         moments = [None if pd.isna(value) else pd.Timestamp(value) for value in values]
         unit = _finest(moments, values)
-        instants = [np.datetime64("NaT") if each is None else each.as_unit(unit).to_datetime64() for each in moments]
+        instants = [
+            np.datetime64("NaT", unit) if each is None else each.as_unit(unit).to_datetime64() for each in moments
+        ]
         array = pa.array(np.array(instants, f"datetime64[{unit}]"), pa.timestamp(unit, name))
     if name is not None and not _is_within_years(array, unit):
         return None
@@ -310,7 +312,9 @@ def _pack_lengths(values: Sequence[Any], kinds: set[type]) -> Packed | None:
     else:
         lengths = [None if pd.isna(value) else pd.Timedelta(value) for value in values]
         unit = _finest(lengths, values)
-        counts = [np.timedelta64("NaT") if each is None else each.as_unit(unit).to_timedelta64() for each in lengths]
+        counts = [
+            np.timedelta64("NaT", unit) if each is None else each.as_unit(unit).to_timedelta64() for each in lengths
+        ]
         array = pa.array(np.array(counts, f"timedelta64[{unit}]"), pa.duration(unit))
     return Packed(array, f"timedelta64[{unit}]")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -143,9 +145,6 @@ class TestContinue:
         assert calls()["shout ant"] == 1
 
     def test_each_row_records_which_code_made_it(self, paused: TableVault, tmp_path: Path) -> None:
-        import sqlite3
-        from contextlib import closing
-
         write_code(paused, NEW_CODE.replace('word == "cat"', 'word == "dog"'))
         (tmp_path / "fail").touch()
         with pytest.raises(ConnectionError):

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from tablevault_like import TableVault
-from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError
-from tests.tables import begin, build, column, index, write, write_code
+from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
+from tests.tables import Background, begin, build, column, gates, index, write, write_code
 
 CODE = """
 def rows():
@@ -190,8 +190,6 @@ def wait(value):
     GATES["middle"].enter()
     return value
 """
-        from tests.tables import Background, gates
-
         builders = {
             "index": index("story"),
             "a": column("first", function="wait", arguments={"value": "<<stories.year[index]>>"}),
@@ -225,8 +223,6 @@ def wait(value):
         assert vault.get_dataframe("seen")["value"].tolist() == [1990, 2004, 1843]
 
     def test_a_pinned_input_cannot_be_deleted_meanwhile(self, vault: TableVault) -> None:
-        from tablevault_like.errors import TVLockError
-
         write_code(vault, f"{CODE}\ndef fail(value): raise ConnectionError('nobody answers')")
         value = column("value", function="fail", arguments={"value": "<<stories.year[index]>>"})
         begin(vault, "seen", {"index": index("story"), "value": value})

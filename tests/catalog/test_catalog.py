@@ -1,0 +1,245 @@
+"""Transactions and snapshots of the catalog: all or nothing, durable, one thread each, and never across a fork."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tablevault_like.catalog import Catalog, Database, vaults
+from tablevault_like.catalog import catalog as module
+from tablevault_like.errors import TVFileError
+from tests.workers import PATIENCE, Action, Fault, Workers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    found = Catalog.create(tmp_path / "catalog.sqlite")
+    yield found
+    found.close()
+
+
+def put(catalog: Catalog, **fields: str) -> None:
+    with catalog.transaction() as db:
+        vaults.write(db, fields)
+
+
+def read(catalog: Catalog) -> dict[str, str]:
+    with catalog.snapshot() as db:
+        return vaults.read(db)
+
+
+class TestATransaction:
+    def test_is_kept_as_a_whole(self, catalog: Catalog) -> None:
+        put(catalog, author="ada")
+
+        other = Catalog(catalog.path)
+        assert read(other) == {"author": "ada"}
+        other.close()
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+    def test_leaves_nothing_when_it_raises(self, catalog: Catalog, error: type[BaseException]) -> None:
+        with pytest.raises(error), catalog.transaction() as db:
+            vaults.write(db, {"author": "ada"})
+            raise error
+
+        assert read(catalog) == {}
+
+    def test_keeps_others_from_changing_anything(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.01)
+        other = Catalog(catalog.path)
+
+        with catalog.transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
+            put(other, author="bob")
+
+        put(other, author="bob")
+        assert read(catalog) == {"author": "bob"}
+        other.close()
+
+    def test_is_not_opened_inside_another(self, catalog: Catalog) -> None:
+        with (
+            catalog.transaction(),
+            pytest.raises(RuntimeError, match="open in this thread already"),
+            catalog.snapshot(),
+        ):
+            pass
+
+    def test_that_is_interrupted_while_it_begins_is_over(
+        self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An interrupt that arrives while SQLite waits is raised as soon as its call returns."""
+
+        def execute(self: Database, sql: str, *parameters: Any) -> Any:
+            result = sqlite3.Connection.execute(self, sql, *parameters)
+            if sql.startswith("BEGIN"):
+                signal.raise_signal(signal.SIGINT)
+            return result
+
+        put(catalog, author="ada")
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "execute", execute)
+            with pytest.raises(KeyboardInterrupt) as caught, catalog.transaction():
+                pass
+
+        assert caught.value.__traceback__ is not None  # what it holds on to must not hold the transaction
+        put(catalog, author="bob")
+        assert read(catalog) == {"author": "bob"}
+
+    def test_that_was_left_open_is_rolled_back_by_recover(self, catalog: Catalog) -> None:
+        left = catalog.transaction()
+        vaults.write(left.__enter__(), {"author": "ada"})
+
+        catalog.recover()
+
+        assert read(catalog) == {}
+        put(catalog, author="bob")
+
+
+class TestASnapshot:
+    def test_is_of_one_moment(self, catalog: Catalog) -> None:
+        put(catalog, author="ada")
+        other = Catalog(catalog.path)
+        with catalog.snapshot() as db:
+            before = vaults.read(db)
+            writer = threading.Thread(target=put, args=(other,), kwargs={"author": "bob"})
+            writer.start()
+            assert vaults.read(db) == before
+        writer.join(PATIENCE)
+
+        assert read(catalog) == {"author": "bob"}
+
+
+class TestThreads:
+    def test_have_connections_of_their_own(self, catalog: Catalog) -> None:
+        def change() -> None:
+            put(catalog, there="1")
+            catalog.close()
+
+        with catalog.snapshot():
+            pass
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join(PATIENCE)
+
+        assert read(catalog) == {"there": "1"}
+
+
+FORKS = """
+import os, sys, threading
+from pathlib import Path
+from tablevault_like.catalog import Catalog, vaults
+
+catalog = Catalog(Path(sys.argv[1]))
+is_open, may_commit = threading.Event(), threading.Event()
+
+def write(**fields):
+    with catalog.transaction() as db:
+        vaults.write(db, fields)
+
+def write_slowly():
+    with catalog.transaction() as db:
+        vaults.write(db, {"before": "1"})
+        is_open.set()
+        may_commit.wait()
+        vaults.write(db, {"after": "1"})
+
+def fork():
+    pid = os.fork()
+    if pid:
+        assert os.waitpid(pid, 0)[1] == 0
+    return not pid
+
+write(parent="1")
+if fork():
+    write(child="1")
+    sys.exit(0)  # as any interpreter ends: it closes what it has
+writer = threading.Thread(target=write_slowly)
+writer.start()
+is_open.wait()
+if fork():
+    sys.exit(0)
+may_commit.set()
+writer.join()
+"""
+
+
+def test_a_forked_child_leaves_the_connection_of_its_parent_alone(catalog: Catalog) -> None:
+    """In an interpreter of its own: one that has threads, as that of the tests, had better not fork."""
+    subprocess.run([sys.executable, "-c", FORKS, str(catalog.path)], check=True, cwd=ROOT, timeout=PATIENCE)
+
+    assert read(catalog) == dict.fromkeys(["parent", "child", "before", "after"], "1")
+    assert catalog.integrity_errors() == []
+
+
+class TestOpening:
+    def test_is_durable(self, catalog: Catalog) -> None:
+        with catalog.snapshot() as db:
+            assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+            assert db.execute("PRAGMA synchronous").fetchone()[0] == 3
+            assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+    def test_attaches_nothing(self, catalog: Catalog, tmp_path: Path) -> None:
+        with catalog.snapshot() as db, pytest.raises(sqlite3.OperationalError, match="too many attached"):
+            db.execute("ATTACH ? AS other", (str(tmp_path / "other.sqlite"),))
+
+    def test_of_a_missing_one_makes_none(self, tmp_path: Path) -> None:
+        catalog = Catalog(tmp_path / "catalog.sqlite")
+
+        with pytest.raises(TVFileError, match="is missing"):
+            read(catalog)
+
+        assert not catalog.path.exists()
+
+    def test_of_a_damaged_one_is_told(self, tmp_path: Path) -> None:
+        path = tmp_path / "catalog.sqlite"
+        path.write_bytes(b"this is no database at all" * 100)
+
+        with pytest.raises(TVFileError, match="is damaged"):
+            read(Catalog(path))
+
+    def test_of_a_newer_one_is_refused(self, catalog: Catalog) -> None:
+        with sqlite3.connect(catalog.path) as db:
+            db.execute("PRAGMA user_version = 99")
+        db.close()
+
+        with pytest.raises(TVFileError, match="catalog version 99"):
+            read(Catalog(catalog.path))
+
+    def test_on_a_network_file_system_is_refused_unless_it_is_told_to(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tablevault_like.storage.files.network_file_system", lambda path: "nfs4")
+
+        with pytest.raises(TVFileError, match=r"network file system \(nfs4\)"):
+            Catalog(tmp_path / "catalog.sqlite")
+
+        monkeypatch.setenv("TABLEVAULT_ALLOW_NETWORK_FS", "1")
+        Catalog.create(tmp_path / "catalog.sqlite").close()
+
+    def test_twice_makes_one(self, catalog: Catalog) -> None:
+        with pytest.raises(FileExistsError):
+            Catalog.create(catalog.path)
+
+
+def test_a_worker_that_is_killed_in_a_transaction_leaves_none_of_it(catalog: Catalog, workers: Workers) -> None:
+    put(catalog, author="ada")
+    fault = Fault("after tablevault_like.catalog.vaults:write", Action.KILL)
+
+    worker = workers.run(overwrite, catalog.path, faults=[fault])
+
+    assert worker.end() == -signal.SIGKILL
+    assert read(catalog) == {"author": "ada"}
+    assert catalog.integrity_errors() == []
+
+
+def overwrite(path: Path) -> None:
+    put(Catalog(path), author="eve")
