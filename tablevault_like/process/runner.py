@@ -26,7 +26,7 @@ from tablevault_like.process import context
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.interrupts import is_termination
-from tablevault_like.process.journal import Journal, describe_error
+from tablevault_like.process.journal import Journal, message_of
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation, View, rebuild
 from tablevault_like.process.run import Run
@@ -160,7 +160,7 @@ class Runner:
             if isinstance(error, KeyboardInterrupt) or is_termination(error):
                 raise
             # User code may raise anything: sys.exit(), or what asyncio cancels with.
-            told = f"{type(error).__name__}: {describe_error(error).message}"
+            told = f"{type(error).__name__}: {message_of(error)}"
             log.warning("process %s was not completed by restart: %s", row.process_id, told)
             return Outcome(self.journal.get(row.process_id).state, told)
         return Outcome(self.journal.get(row.process_id).state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -91,27 +91,19 @@ def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         yield
 
 
-@pytest.mark.parametrize("number", range(1, 30))
+@pytest.mark.parametrize("number", range(1, 20))
 def test_wherever_it_is_interrupted_it_can_be_undone_or_completed(
     changes: Replacements, place: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with interrupted_at(number, monkeypatch):
-        try:
-            changes.place()
-        except Interruption:
-            pass
-        else:
-            pytest.skip("there are fewer calls")
+    with interrupted_at(number, monkeypatch), pytest.raises(Interruption):
+        changes.place()
     changes.undo()
     assert found(place) == BEFORE
 
     changes.place()
     assert found(place) == AFTER
-    with interrupted_at(number, monkeypatch):
-        try:
-            changes.undo()
-        except Interruption:
-            pass
+    with interrupted_at(number, monkeypatch), suppress(Interruption):
+        changes.undo()
     changes.undo()
     assert found(place) == BEFORE
 
@@ -138,10 +130,8 @@ def test_a_folder_that_is_gone_is_told_and_undone(changes: Replacements, place: 
 
 
 def test_what_is_somebody_elses_business_by_now_is_left_alone(place: Path, tmp_path: Path) -> None:
-    @contextmanager
-    def fenced() -> Iterator[None]:
+    def fenced() -> nullcontext[None]:
         raise FencedError("the claim is over")
-        yield
 
     changes = Replacements(tmp_path / "replaced", {place / "old": "newer", place / "gone": None}, fenced)
 
