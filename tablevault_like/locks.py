@@ -103,6 +103,15 @@ class WorkerLock:
 
         A probe holds the lock for microseconds, so a refusal is believed only after a quarter of a second.
         """
+        try:
+            return self._acquire()
+        except BaseException:
+            # What was interrupted, or refused by the disk, leaves no empty folder behind.
+            with suppress(OSError):
+                self.path.parent.rmdir()
+            raise
+
+    def _acquire(self) -> bool:
         deadline = time.monotonic() + _CLAIM_SECONDS
         while True:
             try:

@@ -34,6 +34,8 @@ PATIENCE = 15.0
 """How many seconds anything may take before a test fails."""
 
 CALLS_VARIABLE = "TABLEVAULT_TEST_CALLS"
+STRUCK = "struck"
+"""What is noted among the calls when a worker meets a signal or an exception."""
 
 GROUND = "ground call"
 _GROUND_CALLS = {
@@ -238,10 +240,13 @@ class _Rehearsal:
                 os.kill(os.getpid(), signal.SIGKILL)
                 threading.Event().wait()
             case Action.INTERRUPT:
+                note_call(STRUCK)
                 os.kill(os.getpid(), signal.SIGINT)
             case Action.TERMINATE:
+                note_call(STRUCK)
                 os.kill(os.getpid(), signal.SIGTERM)
             case Action.FAIL:
+                note_call(STRUCK)
                 raise Trouble("the disk is on fire")
             case Action.REFUSE:
                 raise TVArgumentError("no such thing")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 from tablevault_like.catalog import Database, instances, locks, processes
 from tablevault_like.errors import Location, TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
-from tablevault_like.layout import ProcessLayout
+from tablevault_like.layout import InstanceLayout, ProcessLayout
 from tablevault_like.model import (
     BASE_VERSION,
+    INDEX_SUFFIX,
     TEMP_PREFIX,
     InstanceRecord,
     LockRequest,
@@ -264,8 +265,7 @@ def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) 
     from tablevault_like.builders.plan import make_plan
     from tablevault_like.operations.execution import pinned_tables
 
-    place = places.instance_layout(view.layout, temporary)
-    texts = {path.stem: _builder_text(path) for path in sorted(place.builders.glob("*.yaml"))}
+    place, texts = _read_builders(view, temporary)
 
     def pin(table: str, version: str | None) -> Pin:
         if pinned is not None and (table, version) in pinned.pins:
@@ -304,6 +304,31 @@ def _refuse_keeping_old(plan: Plan, temporary: InstanceRecord) -> None:
                 f"{temporary.table_name}/{temporary.instance_id} was deleted. Remove keep_old, or create the instance "
                 "from another origin."
             )
+
+
+def _read_builders(view: View, temporary: InstanceRecord) -> tuple[InstanceLayout, dict[str, str]]:
+    """Return where an instance's builder files lie, and their texts by name.
+
+    After a rename of the table the folder and the IndexBuilder's file follow in their own time: what vanishes while it
+    is read is looked for again, and an IndexBuilder that still bears the old name counts as having the new one.
+    """
+    texts: dict[str, str] = {}
+    for is_last in (False, False, True):
+        place = places.instance_layout(view.layout, temporary)
+        paths = sorted(place.builders.glob("*.yaml"))
+        try:
+            texts = {path.stem: _builder_text(path) for path in paths}
+        except (TVBuilderError, OSError):
+            if is_last or all(path.exists() for path in paths):
+                raise
+            continue
+        if texts:
+            break
+    index = temporary.table_name + INDEX_SUFFIX
+    named_like_one = [name for name in texts if name.endswith(INDEX_SUFFIX)]
+    if index not in texts and len(named_like_one) == 1:
+        texts[index] = texts.pop(named_like_one[0])
+    return place, texts
 
 
 def _builder_text(path: Path) -> str:

@@ -64,9 +64,9 @@ class Start:
             if self.operation.is_catalog_only and lock is None and self._is_done_at_once():
                 return self._process_id
             self._lock = lock or self._lock
-            if not self._lock.is_mine and not self._lock.acquire():
-                raise self._life.running_error(self._process_id)
             try:
+                if not self._lock.is_mine and not self._lock.acquire():
+                    raise self._life.running_error(self._process_id)
                 run = self._claim()
                 if self.operation.is_catalog_only:
                     self._endings.finish(self.operation, run)
@@ -268,6 +268,8 @@ class Start:
     def _give_up(self) -> None:
         """Leave the queue, undo a claim that was cut short, and let go of the worker lock."""
         self._journal.catalog.recover()
+        if not self._lock.is_mine:
+            return
         with self._endings.leaving(self._lock, self._process_id):
             if self._is_queued:
                 with self._journal.catalog.transaction() as db:

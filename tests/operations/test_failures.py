@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from tablevault_like import TableVault
-from tablevault_like.errors import TableVaultError, TVArgumentError, TVLockError, TVProcessError
+from tablevault_like.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError, TVProcessError
 from tablevault_like.model import ProcessRecord, State
 from tests import library, states
 from tests.library import ATTEMPTS, BY_NAME, Attempt
-from tests.workers import GROUND, Action, Fault, Trouble, Workers
+from tests.scenes import Calls
+from tests.workers import GROUND, STRUCK, Action, Fault, Trouble, Workers
 
 ID = "nightly"
 
@@ -358,6 +359,33 @@ def come(then: Next | None, scene: Scene, state: State | None, process_id: str) 
                 scene.assert_done()
 
 
+LIVING = [attempt for attempt in ATTEMPTS if not attempt.is_at_once]
+
+
+@pytest.mark.parametrize("attempt", LIVING, ids=str)
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
+def test_a_living_worker_is_ended_by_force(
+    attempt: Attempt, is_named: bool, copy_dir: Path, made: str, workers: Workers, undisturbed: Afters
+) -> None:
+    scene = Scene(attempt, is_named, copy_dir, made, workers, states.state(copy_dir), undisturbed.of(attempt.operation))
+    fault = Fault(attempt.point("after", "execute"), Action.WAIT)
+    worker = workers.start(library.attempt, copy_dir, attempt.operation, made, scene.name, faults=[fault])
+    worker.arrive()
+    ((process_id, record),) = scene.vault.get_active_processes().items()
+    assert (record.is_alive, record.pid) == (True, worker.pid)
+    with pytest.raises(TVProcessError, match=f"A living worker is at process '{process_id}'"):
+        scene.vault.stop_process(process_id)
+
+    scene.vault.stop_process(process_id, force=True)
+
+    with pytest.raises(SystemExit) as caught:
+        worker.result()
+    assert "nothing was undone here" in "".join(caught.value.__notes__)
+    assert scene.vault.get_process(process_id).state is State.REVERTED
+    scene.assert_unchanged()
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=str)
 @pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
 def test_wherever_a_worker_is_killed_the_vault_is_put_right(
@@ -386,3 +414,54 @@ def test_wherever_a_worker_is_killed_the_vault_is_put_right(
         else:
             scene.assert_done(is_late=True)
     assert {"unrecorded", State.COMPLETED} <= seen or not is_full
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=str)
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
+@pytest.mark.parametrize("action", [Action.INTERRUPT, Action.FAIL])
+def test_wherever_a_worker_is_interrupted_nothing_is_left_half_done(
+    attempt: Attempt,
+    is_named: bool,
+    action: Action,
+    copy_dir: Path,
+    made: str,
+    workers: Workers,
+    undisturbed: Afters,
+    is_full: bool,
+    calls: Calls,
+) -> None:
+    """Send it Ctrl-C, or let the disk fail, before the second call that changes something, then before the third, ..."""
+    original = Path(shutil.copytree(copy_dir, copy_dir.with_name("original")))
+    before, after = states.state(copy_dir), undisturbed.of(attempt.operation)
+    known = states.processes(copy_dir)
+    for number in itertools.count(2, 1 if is_full else 7):
+        shutil.rmtree(copy_dir)
+        shutil.copytree(original, copy_dir)
+        scene = Scene(attempt, is_named, copy_dir, made, workers, before, after)
+        struck = calls()[STRUCK]
+        fault = Fault(GROUND, action, number)
+        worker = workers.start(library.attempt, copy_dir, attempt.operation, made, scene.name, faults=[fault])
+        try:
+            worker.result()
+        except (KeyboardInterrupt, Trouble, TVFileError) as error:
+            told = "".join(getattr(error, "__notes__", ()))
+        else:
+            if calls()[STRUCK] == struck:
+                break
+            assert action is Action.FAIL, f"the interrupt before call {number} was lost"
+            told = "a failure in the housekeeping"
+        state = next((state for each, state in states.processes(copy_dir).items() if each not in known), None)
+        if state == State.PAUSED:
+            assert is_named
+            assert "is paused" in told
+        else:
+            assert scene.vault.get_active_processes() == {}
+        if state in (None, State.REVERTED):
+            scene.assert_unchanged()
+        if is_named:
+            attempt.call(scene.vault, made, ID)
+            state = State.COMPLETED
+        if state == State.COMPLETED:
+            TableVault(copy_dir, restart=True)
+            scene.assert_done(is_late=True)
