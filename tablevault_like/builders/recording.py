@@ -105,8 +105,8 @@ class Recorder:
     def record(self, calls: Calls[RowResult | None], *, first: int | None = None) -> None:
         """Record what comes until nothing more does. None among the results is a row that was recorded earlier.
 
-        ``first`` is given for a stream: the position of its first result. Raises UserCodeError for the first row that
-        failed, or Interrupted if there was one and a stop was requested.
+        ``first`` is given for a stream: the position of its first result. Raises UserCodeError for the row that failed,
+        the foremost if several did, or Interrupted if there was one and a stop was requested.
         """
         failures: list[_Failure] = []
         is_stream = first is not None
@@ -122,7 +122,9 @@ class Recorder:
         if failures:
             if self._building.stop.requested:
                 raise self._building.interrupted()
-            raise failure(self._spec, failures[0].error, row=failures[0].index, others=len(failures) - 1)
+            # Not the first in time: rows that fail together would be told in another order each time.
+            foremost = min(failures, key=lambda each: each.index)
+            raise failure(self._spec, foremost.error, row=foremost.index, others=len(failures) - 1)
 
     def _sort(
         self, batch: Sequence[Result[RowResult | None]], *, first: int | None
@@ -194,7 +196,7 @@ class Recorder:
 def failure(spec: BuilderSpec, error: BaseException, *, row: int | None = None, others: int = 0) -> UserCodeError:
     """Return ``error`` as one that user code is to blame for, with a note that says where it was."""
     where = f"the builder {spec.name!r}" if row is None else f"row {row} of the builder {spec.name!r}"
-    more = f" {others} more failed while it was waited for; their errors are recorded." if others else ""
+    more = f" Of the rows that were under way {others} more failed; their errors are recorded." if others else ""
     error.add_note(f"This was in {where}.{more}")
     return UserCodeError(error)
 

@@ -235,18 +235,23 @@ class TestRowWise:
 
         assert len(calls.numbers) < 100_000
 
-    def test_the_first_failure_is_raised_and_tells_of_the_others(self, site: Site) -> None:
+    def test_the_foremost_failure_is_raised_and_tells_of_the_others(self, site: Site) -> None:
         meeting = threading.Barrier(3)
+        failed = [threading.Event() for _ in range(3)]
 
         def function(number: int) -> int:
             meeting.wait(PATIENCE)
+            if number < 2:  # the last one fails first
+                assert failed[number + 1].wait(PATIENCE)
+            failed[number].set()
             raise ValueError(number)
 
         error = user_error(site.run(spec("n_threads: 3"), function))
 
-        failed = {each.index for each in site.store.failures("sizes")}
-        assert failed == {0, 1, 2}
-        assert "2 more failed while it was waited for" in error.__notes__[0]
+        assert {each.index for each in site.store.failures("sizes")} == {0, 1, 2}
+        assert str(error) == "0"
+        assert "row 0" in error.__notes__[0]
+        assert "2 more failed" in error.__notes__[0]
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, StopIteration, GeneratorExit])
     def test_whatever_user_code_raises_is_its_error(self, site: Site, kind: type[BaseException]) -> None:
