@@ -12,7 +12,7 @@
         <instance id>/table.parquet, builders/, code/, artifacts/, manifest.json, provenance/
       metadata/
         catalog.sqlite
-        processes/<process id>/          worker.lock, rows.sqlite, staging/, pinned/, output.log
+        processes/<process id>/          worker.lock, rows.sqlite, frame.parquet, staging/, pinned/, output.log
         trash/
 """
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tablevault_like.model import TEMP_PREFIX, temporary_id
@@ -141,7 +142,7 @@ class ProcessLayout:
     @property
     def pinned_frame(self) -> Path:
         """The frame that ``write_instance`` was given, kept until the process ends."""
-        return self.pinned / "frame.parquet"
+        return self.folder / "frame.parquet"
 
     def frame(self, builder: str) -> Path:
         """What a dataframe builder returned, kept until the process ends."""
@@ -159,7 +160,7 @@ class ProcessLayout:
         return InstanceLayout(self.staging / instance_id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """The paths of one vault.
 
@@ -188,7 +189,7 @@ class Layout:
     def table(self, folder: str) -> TableLayout:
         return TableLayout(self.root / folder)
 
-    @property
+    @cached_property
     def metadata(self) -> Path:
         return self.root / "metadata"
 
@@ -196,7 +197,7 @@ class Layout:
     def catalog(self) -> Path:
         return self.metadata / "catalog.sqlite"
 
-    @property
+    @cached_property
     def processes(self) -> Path:
         return self.metadata / "processes"
 

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from filelock import Timeout, UnixFileLock
 
 from tablevault_like.errors import TVFileError
-from tablevault_like.storage import files
 
 if TYPE_CHECKING:
     import psutil
@@ -99,8 +98,9 @@ class WorkerLock:
         )
 
     def acquire(self) -> bool:
-        """Try to become the worker of this process, and tell whether it worked. The folder is made if needed.
+        """Try to become the worker of this process, and tell whether it worked.
 
+        The folder is made if needed. Its name isn't synced: who records the process does that.
         A probe holds the lock for microseconds, so a refusal is believed only after a quarter of a second.
         """
         try:
@@ -115,7 +115,7 @@ class WorkerLock:
         deadline = time.monotonic() + _CLAIM_SECONDS
         while True:
             try:
-                files.make_directory(self.path.parent)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             except PermissionError as error:
                 raise TVFileError(
                     f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this "

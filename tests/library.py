@@ -140,10 +140,14 @@ class Attempt:
     def __str__(self) -> str:
         return self.operation
 
+    def is_at_once(self, *, is_named: bool) -> bool:
+        """Tell whether it is one transaction, where nobody is in its way."""
+        return self._class.is_catalog_only or (self.is_short and not is_named)
+
     @property
-    def is_at_once(self) -> bool:
-        """Tell whether it is one transaction."""
-        return self._class.is_catalog_only
+    def is_short(self) -> bool:
+        """Tell whether it can be staged before anything is recorded."""
+        return self._class.is_short
 
     @property
     def keeps_inputs(self) -> bool:

@@ -30,7 +30,7 @@ import psutil
 from tablevault_like.catalog import Database
 from tablevault_like.errors import TVArgumentError
 
-PATIENCE = 15.0
+PATIENCE = 40.0
 """How many seconds anything may take before a test fails."""
 
 CALLS_VARIABLE = "TABLEVAULT_TEST_CALLS"
@@ -41,7 +41,7 @@ GROUND = "ground call"
 _GROUND_CALLS = {
     "tablevault_like.storage.files": (
         *("write_file", "sync_file", "sync_directory", "make_directory", "place", "replace", "copy_file", "remove"),
-        *("protect", "unprotect", "discard"),
+        *("protect", "unprotect_tree", "discard"),
     ),
     "tablevault_like.storage.rows": ("RowStore.create", "RowStore.claim", "RowStore.record", "RowStore.forget"),
     "tablevault_like.storage.tables": ("write_arrow_table",),

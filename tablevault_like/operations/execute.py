@@ -104,6 +104,7 @@ class ExecuteInstance(Operation):
         files.remove(staged.folder)
         files.make_directory(staged.folder)
         publication.stage_artifacts(run, temporary, staged)
+        files.sync_directory(staged.folder)
         with run.fenced():
             files.remove(run.files.rows)
             RowStore.create(run.files.rows, epoch=run.epoch).close()

@@ -254,8 +254,7 @@ def assemble(
         sources=sorted(sources),
         success=success,
         extra={"fingerprints": {builder.name: builder.fingerprint for builder in plan.builders}},
-    )
-    made.stage(run)
+    ).staged(run)
     made.place(run)
     return made
 

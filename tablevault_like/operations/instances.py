@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.catalog.instances import NewInstance
 from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
-from tablevault_like.layout import ProcessLayout, TableLayout
+from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import (
     ARTIFACT_DTYPE,
     BASE_VERSION,
     INDEX_SUFFIX,
     BuilderType,
+    Column,
     InstanceRecord,
     InstanceStatus,
     LockRequest,
@@ -40,6 +41,7 @@ class CreateInstance(Operation):
     """Create a temporary instance, with builder files that are new or copied from its origin."""
 
     name = "create_instance"
+    is_short = True
 
     table_name: str
     version: str = BASE_VERSION
@@ -81,25 +83,29 @@ class CreateInstance(Operation):
             needed.append(LockRequest.shared(Resource.instance(origin.table_name, origin.instance_id)))
         return Declaration(tuple(needed), facts=origin)
 
-    def execute(self, run: Run) -> None:
+    def stage(self, run: Run) -> _StagedBuilders:
+        with run.journal.catalog.snapshot() as db:
+            tables.get(db, self.table_name)
+            origin = self._origin(db)
         staged = run.files.staged_instance(temporary_id(self.version))
         files.remove(staged.folder)
         staged.builders.mkdir(parents=True)
         staged.artifacts.mkdir()
-        for name, text in self._builder_texts(run).items():
+        for name, text in self._builder_texts(run, origin).items():
             files.write_file(staged.builder(name), text)
         files.sync_tree(staged.folder)
-        table = self._table(run)
-        places.make_table_folder(table)
-        target = table.temporary(self.version).folder
-        with run.fenced():
-            if target.exists():
-                # No instance of that name exists and its lock is held here, so it is what a crash left behind: maybe of
-                # this very process, after it had placed the folder.
-                if _is_same(target, staged.folder):
-                    return
-                files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
-            files.place(staged.folder, target)
+        return _StagedBuilders(origin)
+
+    def place(self, run: Run, db: Database) -> bool:
+        if _StagedBuilders(self._origin(db)) != run.made:
+            return False
+        self._place(run, db)
+        return True
+
+    def execute(self, run: Run) -> None:
+        self.stage(run)
+        with run.fenced() as db:
+            self._place(run, db)
 
     def publish(self, run: Run, db: Database) -> None:
         origin: InstanceRecord | None = self._origin(db)
@@ -120,9 +126,18 @@ class CreateInstance(Operation):
     def undo(self, run: Run) -> None:
         publication.remove(run, self.table_name, temporary_id(self.version))
 
-    def _table(self, run: Run) -> TableLayout:
-        with run.journal.catalog.snapshot() as db:
-            return places.table_layout(run.layout, tables.get(db, self.table_name))
+    def _place(self, run: Run, db: Database) -> None:
+        staged = run.files.staged_instance(temporary_id(self.version))
+        table = places.table_layout(run.layout, tables.get(db, self.table_name))
+        places.make_table_folder(table)
+        target = table.temporary(self.version).folder
+        if target.exists():
+            # No instance of that name exists and its lock is held here, so it is what a crash left behind: maybe of
+            # this very process, after it had placed the folder.
+            if _is_same(target, staged.folder):
+                return
+            files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
+        files.place(staged.folder, target)
 
     def _origin(self, db: Database) -> InstanceRecord | None:
         if self.origin_id is not None:
@@ -140,11 +155,9 @@ class CreateInstance(Operation):
             found = everything[-1] if everything else None
         return found
 
-    def _builder_texts(self, run: Run) -> dict[str, str]:
+    def _builder_texts(self, run: Run, origin: InstanceRecord | None) -> dict[str, str]:
         from tablevault_like.builders.template import template
 
-        with run.journal.catalog.snapshot() as db:
-            origin = self._origin(db)
         texts: dict[str, str] = {}
         if origin is not None and not self.external_edit:
             texts.update(_origin_builders(run, origin, self.table_name))
@@ -156,6 +169,13 @@ class CreateInstance(Operation):
         if index not in texts and origin is None and not self.external_edit:
             texts[index] = template(self.table_name, BuilderType.INDEX)
         return texts
+
+
+@dataclass(frozen=True, slots=True)
+class _StagedBuilders:
+    """The builder files of a temporary instance, made from those of ``origin`` if there is one."""
+
+    origin: InstanceRecord | None
 
 
 @dataclass(frozen=True)
@@ -189,6 +209,8 @@ class WriteInstance(Operation):
     """Materialize a frame that was made elsewhere, in the place of a temporary instance that is edited externally."""
 
     name = "write_instance"
+    is_short = True
+
     table_df: pd.DataFrame | None = field(metadata=INPUT, default=None, compare=False)
     table_name: str = ""
     version: str = BASE_VERSION
@@ -219,34 +241,29 @@ class WriteInstance(Operation):
             needed.append(LockRequest.shared(Resource.instance(table, instance_id)))
         return Declaration(tuple(needed))
 
-    def prepare(self, folder: ProcessLayout) -> None:
+    def prepare(self, folder: ProcessLayout) -> tuple[tuple[Column, ...], int] | None:
         from tablevault_like.storage import tables as parquet
 
-        if self.table_df is not None:
-            files.make_directory(folder.pinned)
-            parquet.write_table(folder.pinned_frame, self.table_df, self.dtypes)
-            files.sync_directory(folder.pinned)
+        if self.table_df is None:
+            return None
+        return parquet.write_table(folder.pinned_frame, self.table_df, self.dtypes), len(self.table_df)
+
+    def stage(self, run: Run) -> Publication | None:
+        if self.table_df is None:
+            return None
+        return self._stage(run, self._temporary(run))
+
+    def place(self, run: Run, db: Database) -> bool:
+        made: Publication = run.made
+        if instances.find(db, self.table_name, temporary_id(self.version)) != made.temporary:
+            return False
+        made.place_at_once(run)
+        return True
 
     def execute(self, run: Run) -> Publication:
-        import pandas as pd
-
-        from tablevault_like.storage import tables as parquet
-
-        with run.journal.catalog.snapshot() as db:
-            temporary = publication.get_temporary(db, self.table_name, self.version)
-        instance_id = run.instance_id(self.version)
-        publication.withdraw(run, temporary, instance_id)
-        staged = run.files.staged_instance(instance_id)
-        files.remove(staged.folder)
-        staged.folder.mkdir(parents=True)
-        os.link(run.files.pinned_frame, staged.table)
-        columns, rows = parquet.read_columns(staged.table)
-        publication.stage_artifacts(run, temporary, staged)
-        artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
-        frame = parquet.read_table(staged.table, columns=artifact_columns) if artifact_columns else pd.DataFrame()
-        artifacts.check_artifacts(frame, artifact_columns, staged.artifacts)
-        made = Publication(temporary, instance_id, columns, rows, sources=self.dependencies)
-        made.stage(run)
+        temporary = self._temporary(run)
+        publication.withdraw(run, temporary, run.instance_id(self.version))
+        made = self._stage(run, temporary)
         made.place(run)
         return made
 
@@ -258,6 +275,27 @@ class WriteInstance(Operation):
 
     def undo(self, run: Run) -> None:
         publication.remove(run, self.table_name, run.instance_id(self.version))
+
+    def _temporary(self, run: Run) -> InstanceRecord:
+        with run.journal.catalog.snapshot() as db:
+            return publication.get_temporary(db, self.table_name, self.version)
+
+    def _stage(self, run: Run, temporary: InstanceRecord) -> Publication:
+        import pandas as pd
+
+        from tablevault_like.storage import tables as parquet
+
+        instance_id = run.instance_id(self.version)
+        staged = run.files.staged_instance(instance_id)
+        files.remove(staged.folder)
+        staged.folder.mkdir(parents=True)
+        os.link(run.files.pinned_frame, staged.table)
+        columns, rows = run.prepared or parquet.read_columns(staged.table)
+        publication.stage_artifacts(run, temporary, staged)
+        artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
+        cells = parquet.read_table(staged.table, columns=artifact_columns) if artifact_columns else pd.DataFrame()
+        artifacts.check_artifacts(cells, artifact_columns, staged.artifacts)
+        return Publication(temporary, instance_id, columns, rows, sources=self.dependencies).staged(run)
 
 
 def _is_same(folder: Path, other: Path) -> bool:

@@ -1,13 +1,13 @@
 """Make a materialized instance of what lies in staging: the same for executed, written and partial instances.
 
-``stage`` completes the staged folder, ``place`` renames it to its final name, ``publish`` makes the catalog show it in
+``staged`` completes the staged folder, ``place`` renames it to its final name, ``publish`` makes the catalog show it in
 place of the temporary instance. ``withdraw`` takes a placed folder back into staging, ``remove`` removes it for good.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tablevault_like.catalog import Database, instances, tables
@@ -34,12 +34,13 @@ class Publication:
     sources: Sequence[tuple[str, str]] = ()
     success: bool = True
     extra: Mapping[str, object] = field(default_factory=dict)
+    manifest_sha256: str | None = None
 
-    def stage(self, run: Run) -> None:
-        """Complete the staged folder: its description, and the manifest last. Everything is synced."""
-        staged = run.files.staged_instance(self.instance_id)
+    def staged(self, run: Run) -> Publication:
+        """Complete the staged folder: its description, and the manifest last. Everything is synced, and read-only."""
+        folder = run.files.staged_instance(self.instance_id)
         temporary = self.temporary
-        known = {
+        described: dict[str, object] = {
             "table": temporary.table_name,
             "instance": self.instance_id,
             "version": temporary.version,
@@ -47,28 +48,35 @@ class Publication:
             "description": temporary.description,
             "author": run.author,
             "external_edit": temporary.external_edit,
-            "origin": [temporary.origin_table, temporary.origin_id] if temporary.origin_id else None,
+            "origin_table": temporary.origin_table,
+            "origin": temporary.origin_id,
             "created_at": temporary.created_at,
             "materialized_at": run.now(),
             "process_id": run.process_id,
             "rows": self.rows,
+        }
+        known = {
+            **described,
             "columns": [[column.name, column.dtype] for column in self.columns],
             "sources": [list(source) for source in self.sources],
             **self.extra,
         }
-        for path in (staged.manifest, staged.description):
+        for path in (folder.manifest, folder.description):
             files.remove(path)
-        descriptions.write_instance(staged, known)
-        files.sync_file(staged.description)
-        manifests.write(staged.folder, staged.manifest, known=known)
+        descriptions.write_instance(folder, described)
+        return replace(self, manifest_sha256=manifests.write(folder.folder, folder.manifest, known=known))
 
     def place(self, run: Run) -> None:
         """Rename the staged folder to where its instance will be looked for."""
-        staged = run.files.staged_instance(self.instance_id)
-        files.protect(staged.folder)
-        places.make_table_folder(places.table_layout(run.layout, self.temporary))
         with run.fenced():
-            files.place(staged.folder, self._placed(run).folder)
+            self.place_at_once(run)
+
+    def place_at_once(self, run: Run) -> None:
+        """Do what ``place`` does, in a transaction that makes sure of the claim already."""
+        table = places.table_layout(run.layout, self.temporary)
+        if not table.folder.is_dir():  # its name was synced when the temporary instance was placed in it
+            places.make_table_folder(table)
+        files.place(run.files.staged_instance(self.instance_id).folder, table.instance(self.instance_id).folder)
 
     def publish(self, run: Run, db: Database) -> None:
         """Replace the temporary instance by the materialized one, in the catalog."""
@@ -93,7 +101,7 @@ class Publication:
                 origin_id=temporary.origin_id,
                 materialized_at=run.now(),
                 rows=self.rows,
-                manifest_sha256=files.sha256(self._placed(run).manifest),
+                manifest_sha256=self.manifest_sha256,
             ),
         )
         instances.add_columns(db, number, self.columns)
@@ -101,21 +109,17 @@ class Publication:
         instances.add_lineage(db, number, sources)
         instances.drop_temporary(db, table.table_id, temporary.instance_id)
 
-    def _placed(self, run: Run) -> InstanceLayout:
-        return places.table_layout(run.layout, self.temporary).instance(self.instance_id)
-
 
 def stage_artifacts(run: Run, temporary: InstanceRecord, staged: InstanceLayout) -> None:
-    """Copy the artifacts that lie in the temporary instance's folder into the staged one.
+    """Copy the artifacts that lie in the temporary instance's folder into the staged one, which the caller syncs.
 
     The originals stay as they are.
     """
     placed = places.instance_layout(run.layout, temporary).artifacts
-    if placed.is_dir():
+    if placed.is_dir() and any(placed.iterdir()):
         files.copy_tree(placed, staged.artifacts)
     else:
         staged.artifacts.mkdir()
-    files.sync_directory(staged.folder)
 
 
 def withdraw(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
@@ -125,15 +129,20 @@ def withdraw(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
     if placed.folder.is_dir() and not staged.folder.exists():
         with run.fenced():
             files.place(placed.folder, staged.folder)
-    if staged.manifest.exists():
-        files.unprotect(staged.folder)
+    if staged.folder.is_dir():
+        files.unprotect_tree(staged.folder)
 
 
 def remove(run: Run, table_name: str, instance_id: str) -> None:
-    """Take a folder that was placed, but not published, away into staging, which is swept afterwards."""
+    """Take a folder that was placed, but not published, away into staging, which is swept afterwards.
+
+    What is not claimed has no locks: somebody who has them may have placed a folder of that name meanwhile.
+    """
     with run.fenced() as db:
         record = tables.find(db, table_name)
         if record is None or instances.find(db, table_name, instance_id) is not None:
+            return
+        if not run.is_claimed and not folders.is_free(db, Resource.instance(table_name, instance_id)):
             return
         placed = places.table_layout(run.layout, record).instance(instance_id)
         if placed.folder.exists():
@@ -170,8 +179,8 @@ def discard_temporary(run: Run, temporary: InstanceRecord, instance_id: str) -> 
         if not place.folder.is_dir() or not folders.is_free(db, Resource.instance(record.name, temporary.instance_id)):
             return
         if _texts(place.builders) == _texts(made.builders):
-            # Staging is swept afterwards, when nobody waits for this transaction.
-            files.place(place.folder, run.files.staged_instance(temporary.instance_id).folder)
+            # Staging is swept afterwards, when nobody waits for this transaction. What the name is need not last.
+            place.folder.rename(run.files.staged_instance(temporary.instance_id).folder)
         else:
             files.discard(place.folder, run.layout.trash, f"{run.process_id}-{temporary.instance_id}")
 

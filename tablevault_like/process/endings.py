@@ -76,9 +76,16 @@ class Endings:
         try:
             row = self.journal.find(process_id)
             if row is None or (row.state.has_ended and not row.named):
-                housekeeping.dismiss(self.journal.layout, process_id)
+                self.dismiss(lock, process_id)
             elif row.state.has_ended:
                 housekeeping.sweep(self.journal.layout, process_id)
+        finally:
+            lock.release()
+
+    def dismiss(self, lock: WorkerLock, process_id: str) -> None:
+        """Let go of the worker lock of a process that nobody will ever claim again. Its folder goes with it."""
+        try:
+            housekeeping.dismiss(self.journal.layout, process_id)
         finally:
             lock.release()
 
@@ -125,7 +132,6 @@ class Endings:
             operation.finish(run)
         except Exception:
             log.warning("housekeeping after process %s failed", run.process_id, exc_info=True)
-        self.sweep(run)
 
     def sweep(self, run: Run) -> None:
         try:
@@ -145,6 +151,7 @@ class Endings:
             epoch,
             row.named,
             row.author,
+            row.created_at,
             self.journal,
             stop_intent=row.stop_intent,
         )

@@ -26,6 +26,9 @@ from tablevault_like.process.state import check_transition
 
 log = logging.getLogger("tablevault_like")
 
+UNCLAIMED = 0
+"""The epoch of a process that isn't recorded yet. It holds until somebody records a process of that id."""
+
 
 @dataclass(frozen=True)
 class Journal:
@@ -60,6 +63,7 @@ class Journal:
         author: str,
         named: bool,
         parent_id: str | None,
+        created_at: float,
     ) -> int:
         """Record a new process with its locks, and return its epoch.
 
@@ -88,10 +92,10 @@ class Journal:
             epoch=epoch,
             host=Worker.this().host,
             pid=os.getpid(),
-            now=self.now(),
+            now=created_at,
         )
-        locks.grant(db, process_id, needed, claim_only=False, now=self.now())
-        locks.grant(db, process_id, needed_for_claim, claim_only=True, now=self.now())
+        locks.grant(db, process_id, needed, claim_only=False, now=created_at)
+        locks.grant(db, process_id, needed_for_claim, claim_only=True, now=created_at)
         return epoch
 
     def advance(self, db: Database, process_id: str, epoch: int, before: State, after: State) -> None:
@@ -156,15 +160,22 @@ class Journal:
     def changing(self, process_id: str, epoch: int) -> Iterator[Database]:
         """Change the catalog on behalf of a process, if the claim still holds (invariant 2)."""
         with self.catalog.transaction() as db:
-            if processes.is_current(db, process_id, epoch) is None:
+            if not _is_held(db, process_id, epoch):
                 raise _fenced(process_id)
             yield db
 
     def check(self, process_id: str, epoch: int) -> None:
         """Raise FencedError if the claim is over."""
         with self.catalog.snapshot() as db:
-            if processes.is_current(db, process_id, epoch) is None:
+            if not _is_held(db, process_id, epoch):
                 raise _fenced(process_id)
+
+
+def _is_held(db: Database, process_id: str, epoch: int) -> bool:
+    if epoch != UNCLAIMED:
+        return processes.is_current(db, process_id, epoch) is not None
+    row = processes.find(db, process_id)
+    return row is None or row.state is State.REVERTED
 
 
 def describe_error(error: BaseException) -> ErrorRecord:

@@ -6,14 +6,19 @@ itself under its name; the runner does the rest for all of them: claim, resume, 
 The runner calls, in this order::
 
     check        refuse arguments that are wrong in themselves
-    declare      read what is asked for, refuse what is wrong, name the locks       may be called again
     prepare      keep inputs that depend on no lock, before anything is recorded
+    declare      read what is asked for, refuse what is wrong, name the locks       may be called again
     keep         keep the inputs in the process's folder                            CREATED -> RUNNING
     execute      make everything new in staging, then place it                      may be called again
     publish      make it visible, in the transaction that ends the process          RUNNING -> COMPLETED
     finish       housekeeping that may fail                                         may be called again
 
 and ``undo`` at any point before ``publish`` has committed, maybe twice, maybe in another worker.
+
+What is short, and was given no id, is done at once if nobody is in the way (docs/design-notes/0004)::
+
+    stage        make everything new in staging, before anything is recorded
+    declare, place, publish                                                         all in one transaction
 """
 
 from __future__ import annotations
@@ -64,6 +69,8 @@ class Operation(ABC):
     name: ClassVar[str]
     is_catalog_only: ClassVar[bool] = False
     """Nothing but the catalog is touched before ``finish``: claim and publish are one transaction."""
+    is_short: ClassVar[bool] = False
+    """It can ``stage`` before anything is recorded, so that all else is one transaction."""
     reads_files: ClassVar[bool] = False
     """What is declared depends on files, so it is declared again under the locks."""
     keeps_inputs: ClassVar[bool] = False
@@ -83,8 +90,11 @@ class Operation(ABC):
     def declare(self, view: View) -> Declaration:
         """Return the locks that are needed. Raises TableVaultError for what can't be done. Changes nothing."""
 
-    def prepare(self, folder: ProcessLayout) -> None:
-        """Keep inputs that depend on nothing in the vault, in the process's folder, before the process is recorded."""
+    def prepare(self, folder: ProcessLayout) -> Any:
+        """Keep inputs that depend on nothing in the vault, in the process's folder, before the process is recorded.
+
+        What is returned is ``run.prepared``, until the process is claimed anew.
+        """
 
     def keep(self, run: Run) -> None:
         """Keep the inputs in the process's folder, so that a resume finds them whatever has changed since."""
@@ -102,6 +112,20 @@ class Operation(ABC):
 
     def execute(self, run: Run) -> Any:
         """Stage everything that is new, and place it where nobody looks yet. What is returned is ``run.made``."""
+
+    def stage(self, run: Run) -> Any:
+        """Stage everything that is new for a process that isn't recorded yet. What is returned is ``run.made``.
+
+        None says that this can't be done now: ``execute`` will do it.
+        """
+        raise NotImplementedError
+
+    def place(self, run: Run, db: Database) -> bool:
+        """Place what ``stage`` returned, in the transaction that records and ends the process.
+
+        False says that what it was staged for has changed since: nothing was placed, ``execute`` will do it.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def publish(self, run: Run, db: Database) -> None:

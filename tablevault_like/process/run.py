@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tablevault_like.catalog import Database, processes
@@ -18,7 +19,7 @@ from tablevault_like.errors import TableVaultError
 from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.model import StopIntent
 from tablevault_like.process.interrupts import Interrupts
-from tablevault_like.process.journal import Journal
+from tablevault_like.process.journal import UNCLAIMED, Journal
 
 _REPORT_SECONDS = 0.4
 
@@ -31,11 +32,15 @@ class Run:
     epoch: int
     is_named: bool
     author: str
+    created_at: float
+    """When the process was first recorded, in seconds since the epoch (POSIX)."""
     journal: Journal
     interrupts: Interrupts = field(default_factory=Interrupts)
     stop: Stop = field(default_factory=Stop)
     facts: Any = None
     """What the operation found out when it declared its locks; ``None`` after a resume."""
+    prepared: Any = None
+    """What the operation's ``prepare`` returned; ``None`` after a resume."""
     engines: list[Engine] = field(default_factory=list)
     stop_intent: StopIntent | None = None
     left_over: BaseException | None = None
@@ -44,10 +49,15 @@ class Run:
     """What the operation's ``execute`` returned, for its ``publish`` and ``finish``."""
 
     @property
+    def is_claimed(self) -> bool:
+        """Tell whether the process is recorded, with its locks."""
+        return self.epoch != UNCLAIMED
+
+    @property
     def layout(self) -> Layout:
         return self.journal.layout
 
-    @property
+    @cached_property
     def files(self) -> ProcessLayout:
         return self.layout.process(self.process_id)
 
@@ -61,12 +71,8 @@ class Run:
 
     def instance_id(self, version: str) -> str:
         """Return the id of the instance that this process makes: the same in every claim, and never used before."""
-        with self.journal.catalog.snapshot() as db:
-            row = processes.get(db, self.process_id)
-        if row.epoch != self.epoch:
-            self.check()
-        unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.process_id}/{row.created_at!r}")
-        return f"{version}_{int(row.created_at)}_{unique}"
+        unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.process_id}/{self.created_at!r}")
+        return f"{version}_{int(self.created_at)}_{unique}"
 
     def check(self) -> None:
         """Raise FencedError if this claim is over."""

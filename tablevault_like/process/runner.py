@@ -68,6 +68,7 @@ class Runner:
         """
         current = context.current(self.journal.layout.root)
         parent_id = self.parent_id or (current.process_id if current else None)
+        is_new = process_id is None and current is None
         if process_id is not None:
             check_process_id(process_id)
             is_named = is_named is not False
@@ -75,7 +76,7 @@ class Runner:
             is_named = False
             process_id = current.next_child_id() if current else new_process_id()
         start = self._start(operation, process_id, is_named=is_named, parent_id=parent_id)
-        existing = self.journal.find(process_id)
+        existing = None if is_new else self.journal.find(process_id)
         if existing is None or existing.state is State.REVERTED:
             operation.check()
             return start.run()
@@ -140,7 +141,7 @@ class Runner:
             self._life.refuse_living_descendants(process_id)
             epoch = self.journal.resume(row, start.operation.arguments())
             operation = rebuild(row.operation, {**row.arguments, **start.operation.arguments()})
-            run = Run(process_id, epoch, row.named, row.author, self.journal)
+            run = Run(process_id, epoch, row.named, row.author, row.created_at, self.journal)
             cleanup.pop_all()
         return self._driver.drive(operation, run, lock)
 

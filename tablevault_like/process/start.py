@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from tablevault_like.catalog import Database, locks, processes
 from tablevault_like.engines.base import Interrupted
@@ -16,10 +18,11 @@ from tablevault_like.process import context, records, waiting
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.interrupts import Interrupts
-from tablevault_like.process.journal import Journal
+from tablevault_like.process.journal import UNCLAIMED, Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
+from tablevault_like.storage import files
 
 log = logging.getLogger("tablevault_like")
 
@@ -51,6 +54,7 @@ class Start:
         self._process_id = request.process_id
         self._parent_id = request.parent_id
         self._is_queued = False
+        self._prepared: Any = None
         self._declared = Declaration(())
         self._blocked = waiting.Blockers((), ())
         self._beyond_help: set[str] = set()
@@ -67,6 +71,10 @@ class Start:
             try:
                 if not self._lock.is_mine and not self._lock.acquire():
                     raise self._life.running_error(self._process_id)
+                self._prepared = self.operation.prepare(self._journal.layout.process(self._process_id))
+                if self.operation.is_short and not self._request.is_named and self._is_done_at_once():
+                    self._endings.dismiss(self._lock, self._process_id)
+                    return self._process_id
                 run = self._claim()
                 if self.operation.is_catalog_only:
                     self._endings.finish(self.operation, run)
@@ -80,30 +88,43 @@ class Start:
             return self._driver.drive(self.operation, run, self._lock)
 
     def _is_done_at_once(self) -> bool:
-        """Claim and publish in one transaction, without a worker lock, unless there is something to wait for.
+        """Claim, place and publish in one transaction, unless there is something to wait for.
 
-        Nobody ever sees the process unfinished.
+        Nobody ever sees the process unfinished. What touches nothing but the catalog needs no worker lock for that.
         """
+        run = self._run(UNCLAIMED, self._journal.now())
         try:
+            if self.operation.is_short:
+                run.made = self.operation.stage(run)
+                if run.made is None:
+                    return False
             with self._journal.catalog.transaction() as db:
                 declaration = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
                 if self._blockers(db, declaration):
                     return False
-                run = self._record(db, declaration)
-                self._complete(run, db)
-            self._endings.finish(self.operation, run)
+                if self.operation.is_short and not self.operation.place(run, db):
+                    return False
+                recorded = self._record(db, declaration, run)
+                self._complete(recorded, db)
+            self._endings.finish(self.operation, recorded)
         except BaseException as error:
-            self._tell_if_completed(error)
+            if not self._tell_if_completed(error) and self.operation.is_short:
+                self.operation.undo(run)
             raise
         return True
 
-    def _tell_if_completed(self, error: BaseException) -> None:
-        """Add to an error that came after the commit that the operation completed, and do its housekeeping again."""
+    def _tell_if_completed(self, error: BaseException) -> bool:
+        """Add to an error that came after the commit that the operation completed, and do its housekeeping again.
+
+        Tell whether it had.
+        """
         self._journal.catalog.recover()
         run, row = self._recorded, self._journal.find(self._process_id)
-        if run is not None and row is not None and (row.epoch, row.state) == (run.epoch, State.COMPLETED):
-            error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
-            self._endings.finish(self.operation, run)
+        if run is None or row is None or (row.epoch, row.state) != (run.epoch, State.COMPLETED):
+            return False
+        error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
+        self._endings.finish(self.operation, run)
+        return True
 
     def _complete(self, run: Run, db: Database) -> None:
         self._journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
@@ -115,7 +136,9 @@ class Start:
 
         What is ``is_catalog_only`` has completed then.
         """
-        self.operation.prepare(self._journal.layout.process(self._process_id))
+        # What is kept there must be there when the record is.
+        files.sync_directory(self._lock.path.parent)
+        files.sync_directory(self._lock.path.parent.parent)
         deadline = time.monotonic() + self._request.lock_timeout
         pause = _POLL_SECONDS[0]
         while True:
@@ -149,7 +172,7 @@ class Start:
                 return None
             locks.dequeue(db, self._process_id)
             self._is_queued = False
-            run = self._record(db, declaration)
+            run = self._record(db, declaration, self._run(UNCLAIMED, self._journal.now()))
             self._declared = declaration
             if self.operation.is_catalog_only:
                 self._complete(run, db)
@@ -157,7 +180,20 @@ class Start:
                 self._journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
             return run
 
-    def _record(self, db: Database, declaration: Declaration) -> Run:
+    def _run(self, epoch: int, created_at: float) -> Run:
+        return Run(
+            self._process_id,
+            epoch,
+            self._request.is_named,
+            self._request.author,
+            created_at,
+            self._journal,
+            interrupts=self._interrupts,
+            prepared=self._prepared,
+        )
+
+    def _record(self, db: Database, declaration: Declaration, run: Run) -> Run:
+        """Record the process of a run, and return the run that has claimed it."""
         epoch = self._journal.add(
             db,
             self._process_id,
@@ -168,16 +204,9 @@ class Start:
             author=self._request.author,
             named=self._request.is_named,
             parent_id=self._parent_id,
+            created_at=run.created_at,
         )
-        self._recorded = Run(
-            self._process_id,
-            epoch,
-            self._request.is_named,
-            self._request.author,
-            self._journal,
-            interrupts=self._interrupts,
-            facts=declaration.facts,
-        )
+        self._recorded = dataclasses.replace(run, epoch=epoch, facts=declaration.facts)
         return self._recorded
 
     def _is_still_so(self, run: Run) -> bool:

@@ -10,6 +10,7 @@ import yaml
 
 from tablevault_like.layout import InstanceLayout, TableLayout
 from tablevault_like.model import InstanceRecord, TableRecord
+from tablevault_like.storage import files
 
 # libyaml's is five times as fast, where PyYAML was built with it.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -33,8 +34,8 @@ def describe_table(record: TableRecord) -> dict[str, object]:
 
 
 def write_instance(place: InstanceLayout, fields: Mapping[str, object]) -> None:
-    """Write what describes an instance into its folder."""
-    _write(place.description, fields)
+    """Write what describes an instance into its folder, where nothing does yet, and sync it."""
+    files.write_file(place.description, _text(fields))
 
 
 def describe_instance(record: InstanceRecord) -> dict[str, object]:
@@ -57,10 +58,14 @@ def describe_instance(record: InstanceRecord) -> dict[str, object]:
 
 
 def _write(path: Path, fields: Mapping[str, object]) -> None:
-    text = yaml.dump(dict(fields), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
     draft = path.with_suffix(".yaml.new")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_text(_text(fields), encoding="utf-8")
     draft.replace(path)
+
+
+def _text(fields: Mapping[str, object]) -> str:
+    text: str = yaml.dump(dict(fields), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _iso(seconds: float | None) -> str | None:

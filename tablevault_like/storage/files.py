@@ -173,8 +173,11 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     if is_folder:
-        _make_writable(path)
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except PermissionError:
+            _make_writable(path)
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
@@ -187,14 +190,13 @@ def _make_writable(root: Path) -> None:
             os.chmod(folder, stat.S_IMODE(mode) | stat.S_IWUSR)
 
 
-def protect(root: Path) -> None:
-    """Make every file below ``root`` read-only. A guard against mistakes, not against people."""
-    for _, path in regular_files(root):
-        mode = path.stat().st_mode
-        path.chmod(stat.S_IMODE(mode) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+def protect(path: Path) -> None:
+    """Make a file read-only. A guard against mistakes, not against people."""
+    mode = path.stat().st_mode
+    path.chmod(stat.S_IMODE(mode) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
 
 
-def unprotect(root: Path) -> None:
+def unprotect_tree(root: Path) -> None:
     """Make every file below ``root`` writable for its owner again."""
     for _, path in regular_files(root):
         path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWUSR)
@@ -204,7 +206,6 @@ def discard(path: Path, trash: Path, name: str) -> None:
     """Move what nobody needs any more into the trash, as ``name`` or, if that is taken, as ``name~1``, ..."""
     make_directory(trash)
     path.rename(available_name(trash, name))
-    sync_directory(path.parent)
 
 
 def available_name(folder: Path, name: str) -> Path:

@@ -19,15 +19,16 @@ FORMAT_VERSION = 1
 def write(folder: Path, target: Path, *, known: Mapping[str, Any]) -> str:
     """Write the manifest of the instance that lies in ``folder``, sync the folder, and return the manifest's SHA-256.
 
-    ``known`` is what the catalog records of the instance.
+    ``known`` is what the catalog records of the instance. From now on all its files are read-only.
     """
-    listed = {
-        name: {"sha256": files.sha256(path), "size": path.stat().st_size}
-        for name, path in files.regular_files(folder)
-        if path != target
-    }
+    listed = {}
+    for name, path in files.regular_files(folder):
+        if path != target:
+            files.protect(path)
+            listed[name] = {"sha256": files.sha256(path), "size": path.stat().st_size}
     text = json.dumps({"format": FORMAT_VERSION, **known, "files": listed}, indent=1) + "\n"
     files.write_file(target, text)
+    files.protect(target)
     files.sync_tree(folder)
     return hashlib.sha256(text.encode()).hexdigest()
 

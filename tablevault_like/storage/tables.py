@@ -44,6 +44,8 @@ Cells = Iterable[Sequence[tuple[int, str]]]
 
 _ROW_GROUP_BYTES = 64 << 20
 _ROW_GROUP_ROWS = 1 << 17
+_COMPRESSED_BYTES = 1 << 16
+"""Smaller tables are not compressed: setting up costs more than it saves."""
 
 
 def table_from_cells(
@@ -136,7 +138,8 @@ def write_arrow_table(path: Path, table: pa.Table) -> tuple[Column, ...]:
     path.unlink(missing_ok=True)
     try:
         with pa.OSFile(os.fspath(path), "wb") as sink:  # a path by itself could be taken for a URI
-            pq.write_table(_with_pandas_metadata(table), sink, compression="zstd", row_group_size=group)
+            compression = "zstd" if table.nbytes >= _COMPRESSED_BYTES else "none"
+            pq.write_table(_with_pandas_metadata(table), sink, compression=compression, row_group_size=group)
         files.sync_file(path)
     except OSError as error:
         path.unlink(missing_ok=True)

@@ -46,6 +46,7 @@ def add(journal: Journal, process_id: str = "p", *, state: State = State.RUNNING
             author="ada",
             named=True,
             parent_id=None,
+            created_at=journal.now(),
         )
         for before, after in itertools.pairwise([State.CREATED, *paths[state]]):
             journal.advance(db, process_id, epoch, before, after)

@@ -157,7 +157,7 @@ class TestRemoving:
         assert not (tmp_path / "other").is_symlink()
 
     def test_removes_what_is_protected(self, tree: Path) -> None:
-        files.protect(tree)
+        files.protect(tree / "a" / "é.txt")
         (tree / "a").chmod(0o500)
 
         files.remove(tree)
@@ -173,12 +173,11 @@ class TestRemoving:
         assert sorted(path.name for path in trash.iterdir()) == ["p1", "p1~1"]
 
 
-def test_protection_is_of_files_and_can_be_taken_back(tree: Path) -> None:
-    files.protect(tree)
+def test_protection_can_be_taken_back(tree: Path) -> None:
+    files.protect(tree / "a" / "é.txt")
     assert stat.S_IMODE((tree / "a" / "é.txt").stat().st_mode) & 0o222 == 0
-    assert stat.S_IMODE((tree / "a").stat().st_mode) & 0o200
 
-    files.unprotect(tree)
+    files.unprotect_tree(tree)
     assert stat.S_IMODE((tree / "a" / "é.txt").stat().st_mode) & 0o200
 
 
