@@ -16,7 +16,7 @@ import pyarrow as pa
 from tablevault_like.builders.checkpoint import Checkpoint
 from tablevault_like.builders.frames import FrameCache, PinnedTable, keep_old
 from tablevault_like.builders.inputs import Pin, PinKey
-from tablevault_like.builders.partial import partial_frame
+from tablevault_like.builders.partial import PartialFrame, partial_frame
 from tablevault_like.builders.plan import PlannedBuilder
 from tablevault_like.builders.recording import Building, Progress
 from tablevault_like.builders.run import BuilderRun
@@ -100,6 +100,8 @@ class Execution:
 
     def build(self) -> None:
         """Run every builder that isn't finished, each as a step, in the order of the plan."""
+        if self.run.facts is None:  # it was resumed
+            self._remove_strays()
         finished = self.run.finished_steps()
         specs = [self._specify(planned) for planned in self.checkpoint.plan.builders]
         # All of them before anything runs: a mistake in the last one isn't found only after hours.
@@ -123,7 +125,9 @@ class Execution:
             frames = self.building.frames
             table, artifact_columns = frames.table(), frames.artifact_columns
             staged = self.run.files.staged_instance(self.instance_id)
-            artifacts.check_artifacts(frames.built(artifact_columns), artifact_columns, staged.artifacts)
+            artifacts.check_artifacts(
+                frames.built(artifact_columns), artifact_columns, staged.artifacts, source=self._own_artifacts
+            )
             columns = tables.write_arrow_table(staged.table, table)
             return assemble(
                 self.run,
@@ -134,6 +138,19 @@ class Execution:
                 rows=table.num_rows,
                 success=True,
             )
+
+    @property
+    def _own_artifacts(self) -> Path:
+        """The artifacts that people have put into the temporary instance."""
+        return places.instance_layout(self.run.layout, self.temporary).artifacts
+
+    def _remove_strays(self) -> None:
+        """Remove the artifacts of rows that were never recorded: they run again, maybe under other names."""
+        artifacts.remove_strays(
+            self.building.artifact_folder,
+            named=lambda: _artifact_names(partial_frame(self.run.files, self.checkpoint.plan)),
+            source=self._own_artifacts,
+        )
 
     def _origin(self) -> _Origin | None:
         """Return the instance that this one was made from, if there is one."""
@@ -264,13 +281,14 @@ def stage_partial(run: Run, temporary: InstanceRecord, instance_id: str) -> Publ
     checkpoint = Checkpoint.read(run.files)
     found = partial_frame(run.files, checkpoint.plan)
     staged = run.files.staged_instance(instance_id)
-    named = {name for column in found.artifact_columns for name in found.frame[column].dropna()}
-    for name, path in list(files.regular_files(staged.artifacts)):
-        if name not in named:
-            files.remove(path)
+    artifacts.remove_strays(staged.artifacts, named=lambda: _artifact_names(found))
     artifacts.check_artifacts(found.frame, found.artifact_columns, staged.artifacts)
     columns = tables.write_table(staged.table, found.frame, dict.fromkeys(found.artifact_columns, ARTIFACT_DTYPE))
     return assemble(run, checkpoint, temporary, instance_id, columns=columns, rows=len(found.frame), success=False)
+
+
+def _artifact_names(found: PartialFrame) -> set[str]:
+    return {name for column in found.artifact_columns for name in found.frame[column].dropna()}
 
 
 def pinned_tables(layout: Layout, db: Database, pins: Mapping[PinKey, Pin]) -> Callable[[str, str | None], PinnedTable]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +39,13 @@ def resolve(folder: Path, name: str) -> Path:
     return path
 
 
-def check_artifacts(frame: pd.DataFrame, artifact_columns: Sequence[str], folder: Path) -> None:
+def check_artifacts(
+    frame: pd.DataFrame, artifact_columns: Sequence[str], folder: Path, *, source: Path | None = None
+) -> None:
     """Raise TVArtifactError unless the cells of ``artifact_columns`` and the files in ``folder`` match.
 
-    A missing cell names nothing. Several cells may name the same file. Without any, the folder needn't exist.
+    A missing cell names nothing. Several cells may name the same file. Without any, the folder needn't exist. What
+    people have put there lies in ``source``, from which it was copied.
     """
     found = dict(_walk(folder, ""))
     named: set[str] = set()
@@ -59,10 +62,25 @@ def check_artifacts(frame: pd.DataFrame, artifact_columns: Sequence[str], folder
         raise TVArtifactError(_listed(f"{_counted(len(problems), 'artifact cell')} without a usable file", problems))
     extra = [name for name in found if name not in named and not _is_hidden(name)]
     if extra:
+        where = source if source is not None and any((source / name).exists() for name in extra) else folder
         raise TVArtifactError(
-            _listed(f"{_counted(len(extra), 'file')} in {folder} that no artifact cell names", map(repr, sorted(extra)))
+            _listed(f"{_counted(len(extra), 'file')} in {where} that no artifact cell names", map(repr, sorted(extra)))
             + " Name them in a column of dtype artifact_string, remove them, or let their names begin with a dot."
         )
+
+
+def remove_strays(folder: Path, *, named: Callable[[], Collection[str]], source: Path | None = None) -> None:
+    """Remove the files in ``folder`` that are neither ``named`` nor in ``source``, hidden ones aside.
+
+    ``named`` is called only if there is anything to ask about.
+    """
+    found = [name for name, _ in _walk(folder, "") if not _is_hidden(name)]
+    if source is not None:
+        found = [name for name in found if not os.path.lexists(source / name)]
+    kept = named() if found else ()
+    for name in found:
+        if name not in kept:
+            files.remove(folder / name)
 
 
 def sync_artifacts(folder: Path, names: Iterable[str]) -> None:
