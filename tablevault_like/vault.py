@@ -176,7 +176,9 @@ class TableVault:
         TVArtifactError for artifacts and cells that don't match.
         """
         sources = tuple((table, instance_id) for table, instance_id in dependencies or ())
-        operation = WriteInstance(table_df, table_name, version or BASE_VERSION, sources, dict(dtypes or {}))
+        operation = WriteInstance.read(
+            table_df, table_name, version or BASE_VERSION, sources, dict(dtypes or {}), is_named=bool(process_id)
+        )
         return self._runner.submit(operation, process_id or None)
 
     def execute_instance(

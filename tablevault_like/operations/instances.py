@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.catalog.instances import NewInstance
-from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
+from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError, TVTableError
 from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import (
     ARTIFACT_DTYPE,
@@ -35,6 +35,8 @@ from tablevault_like.storage import artifacts, files, places
 if TYPE_CHECKING:
     import pandas as pd
 
+_TOLD_COLUMNS = 5
+
 
 @dataclass(frozen=True)
 class CreateInstance(Operation):
@@ -56,6 +58,7 @@ class CreateInstance(Operation):
     def check(self) -> None:
         from tablevault_like.builders import spec
 
+        check_version(self.version)
         for name, text in self.builders.items():
             check_builder_name(name)
             if text:
@@ -63,7 +66,6 @@ class CreateInstance(Operation):
 
     def declare(self, view: View) -> Declaration:
         tables.get(view.db, self.table_name)
-        check_version(self.version)
         if instances.find(view.db, self.table_name, temporary_id(self.version)) is not None:
             raise TVArgumentError(
                 f"Table {self.table_name!r} has a temporary instance of version {self.version!r} already. Execute "
@@ -216,12 +218,44 @@ class WriteInstance(Operation):
     version: str = BASE_VERSION
     dependencies: tuple[tuple[str, str], ...] = ()
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    frame: str | None = None
+    """What tells the frame from others, for a process that may be called again. A call without a frame means that."""
+
+    @classmethod
+    def read(
+        cls,
+        table_df: pd.DataFrame | None,
+        table_name: str,
+        version: str,
+        dependencies: tuple[tuple[str, str], ...],
+        dtypes: Mapping[str, str],
+        *,
+        is_named: bool,
+    ) -> WriteInstance:
+        """Make the operation from a frame."""
+        operation = cls(table_df, table_name, version, dependencies, dtypes)
+        if table_df is None or not is_named:
+            return operation
+        operation.check()
+        return replace(operation, frame=_told(table_df))
 
     def check(self) -> None:
         import pandas as pd
 
+        check_version(self.version)
         if self.table_df is not None and not isinstance(self.table_df, pd.DataFrame):
             raise TVArgumentError(f"table_df must be a pandas DataFrame, not a {type(self.table_df).__name__}.")
+
+    def arguments(self) -> dict[str, Any]:
+        found = super().arguments()
+        if self.frame is None:
+            del found["frame"]
+        return found
+
+    def differences(self, recorded: Mapping[str, Any]) -> list[str]:
+        if self.frame is None:
+            recorded = {name: value for name, value in recorded.items() if name != "frame"}
+        return super().differences(recorded)
 
     def declare(self, view: View) -> Declaration:
         if self.table_df is None:
@@ -296,6 +330,19 @@ class WriteInstance(Operation):
         cells = parquet.read_table(staged.table, columns=artifact_columns) if artifact_columns else pd.DataFrame()
         artifacts.check_artifacts(cells, artifact_columns, staged.artifacts)
         return Publication(temporary, instance_id, columns, rows, sources=self.dependencies).staged(run)
+
+
+def _told(frame: pd.DataFrame) -> str | None:
+    """Return a frame's size, its columns, and a digest of all that is in it; None if it can't be kept anyway."""
+    from tablevault_like.storage import values
+
+    try:
+        digest = values.digest(frame.reset_index(drop=True)).hex()
+    except TVTableError:
+        return None
+    names = [str(name) for name in frame.columns]
+    listed = ", ".join(names[:_TOLD_COLUMNS]) + (", ..." if len(names) > _TOLD_COLUMNS else "")
+    return f"{len(frame)} rows of {listed} [{digest}]"
 
 
 def _is_same(folder: Path, other: Path) -> bool:

@@ -114,9 +114,11 @@ class Runner:
                 "Give another process_id."
             )
         if different := start.operation.differences(existing.arguments):
+            ways = "Call it with the same arguments, or give another process_id"
+            if not existing.state.has_ended:
+                ways += f"; this one, {existing.state.lower()}, keeps its locks until stop_process({process_id!r})"
             raise TVArgumentError(
-                f"Process {process_id!r} was started for other work ({'; '.join(different)}). Call it with the same "
-                "arguments, or give another process_id."
+                f"Process {process_id!r} was started for other work ({'; '.join(different)}). {ways}."
             )
         if existing.state in (State.COMPLETED, State.MATERIALIZED):
             return process_id
