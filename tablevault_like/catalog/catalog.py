@@ -2,10 +2,11 @@
 
 1. Every change is made in ``transaction()``: one ``BEGIN IMMEDIATE``, so what is read in it stays true until it
    commits.
-2. When ``transaction()`` returns, its changes survive power loss: ``journal_mode=DELETE, synchronous=EXTRA``. DELETE
-   with FULL doesn't sync the folder after the journal is deleted, and a journal that comes back undoes the commit.
+2. When ``transaction()`` returns, its changes survive power loss: ``journal_mode=PERSIST, synchronous=EXTRA``. The
+   commit is the synced overwriting of the journal's header: no file is made or deleted, which a file system would have
+   to journal (docs/design-notes/0003).
 3. A connection belongs to one thread, and never crosses a fork: closing an inherited connection could roll back the
-   parent's open transaction, so a child leaves inherited ones alone for good.
+   parent's open transaction, so a child leaves inherited ones alone for good. Forks wait for open transactions.
 4. A commit that raises may have happened all the same. Who must know reads the catalog again.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tablevault_like.catalog import schema
+from tablevault_like.catalog import forks, schema
 from tablevault_like.errors import TVFileError
 from tablevault_like.storage import files
 
@@ -63,7 +64,8 @@ class Catalog:
         """Make a new, empty catalog. Raises FileExistsError if there is one."""
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666))
         catalog = cls(path)
-        schema.migrate(catalog._connection(), path)
+        with forks.held_off(path):
+            schema.migrate(catalog._connection(), path)
         files.sync_directory(path.parent)
         return catalog
 
@@ -84,27 +86,27 @@ class Catalog:
 
     @contextmanager
     def _begun(self, begin: str) -> Iterator[Database]:
-        connection = self._connection()
-        if connection.in_transaction:
-            raise RuntimeError("a transaction is open in this thread already")
-        try:
-            # Inside, because an interrupt that arrives meanwhile is raised as soon as this returns.
-            connection.execute(begin)
-            yield connection
-            connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            _roll_back(connection)
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
-                raise TVFileError(
-                    f"The catalog {self.path} may not be written to by this user, so nothing was changed. The vault "
-                    "can be "
-                    "read all the same; to change it, ask its owner for the permission.",
-                    path=self.path,
-                ) from error
-            raise
-        except BaseException:
-            _roll_back(connection)
-            raise
+        with forks.held_off(self.path):
+            connection = self._connection()
+            if connection.in_transaction:
+                raise RuntimeError("a transaction is open in this thread already")
+            try:
+                # Inside, because an interrupt that arrives meanwhile is raised as soon as this returns.
+                connection.execute(begin)
+                yield connection
+                connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                _roll_back(connection)
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                    raise TVFileError(
+                        f"The catalog {self.path} may not be written to by this user, so nothing was changed. The "
+                        "vault can be read all the same; to change it, ask its owner for the permission.",
+                        path=self.path,
+                    ) from error
+                raise
+            except BaseException:
+                _roll_back(connection)
+                raise
 
     def recover(self) -> None:
         """Roll back what is still open in this thread, because an interrupt was raised before its ``with`` had begun.
@@ -114,6 +116,7 @@ class Catalog:
         connection = self._local.connection
         if connection is not None and connection.in_transaction:
             _roll_back(connection)
+        forks.recover(self.path)
 
     def integrity_errors(self) -> list[str]:
         """Return what SQLite finds wrong with the file; nothing if it is sound."""
@@ -128,6 +131,13 @@ class Catalog:
     def _connection(self) -> Database:
         connection = self._local.connection
         if connection is None:
+            if forks.is_torn(self.path):
+                raise TVFileError(
+                    f"This worker was forked while its parent was in the middle of a transaction on {self.path}, so "
+                    "it can't use it. Start it by multiprocessing's 'forkserver' or 'spawn' method instead, or fork "
+                    "again.",
+                    path=self.path,
+                )
             connection = _open(self.path)
             self._local.adopt(connection)
         return connection
@@ -156,9 +166,9 @@ def _open(path: Path) -> Database:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = EXTRA")
-        journal_mode = connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
+        journal_mode = connection.execute("PRAGMA journal_mode = PERSIST").fetchone()[0]
         synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-        if (journal_mode, synchronous) != ("delete", 3):
+        if (journal_mode, synchronous) != ("persist", 3):
             raise TVFileError(
                 f"The catalog {path} can't be opened durably (journal mode {journal_mode}, synchronous {synchronous}). "
                 "Close whatever else has it open and try again.",

@@ -1,11 +1,11 @@
 """Record what was computed for each row, in an SQLite file of its own for each process.
 
-1. When ``record`` returns, its rows survive SIGKILL and power loss: ``journal_mode=DELETE, synchronous=EXTRA``.
+1. When ``record`` returns, its rows survive SIGKILL and power loss: ``journal_mode=PERSIST, synchronous=EXTRA``.
 2. Recorded once: a row that is done is never changed by ``record``. One that failed is, and its attempts add up.
 3. Fenced: every write checks, in its own transaction, that no later claim has put its epoch into the file.
 4. A busy file (somebody reads it with another tool) is waited out and logged; it is never an error.
-5. A store belongs to the thread that opened it. A transaction is never open while that thread runs anything else, so
-   a fork that user code makes in another thread has nothing to roll back.
+5. A store belongs to the thread that opened it. A fork that user code makes in another thread waits until that one
+   is neither reading nor in a transaction, so the child inherits none of SQLite's locks, on the file or in memory.
 
 Anyone may open the file with any SQLite tool; the view ``results`` shows it with readable names.
 """
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from tablevault_like.catalog import forks
 from tablevault_like.errors import FencedError, TVFileError
 from tablevault_like.model import RowStatus
 from tablevault_like.storage import files
@@ -171,7 +172,7 @@ class RowReader:
         return self._patiently(lambda: self._connection.execute(sql, parameters).fetchall())
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
-        with _told(self.path):
+        with forks.held_off(self.path), _told(self.path):
             return step()
 
 
@@ -281,9 +282,9 @@ class RowStore(RowReader):
     def _prepare(self) -> None:
         connection = self._connection
         self._patiently(lambda: connection.execute("PRAGMA synchronous = EXTRA"))
-        (journal_mode,) = self._patiently(lambda: connection.execute("PRAGMA journal_mode = DELETE").fetchone())
+        (journal_mode,) = self._patiently(lambda: connection.execute("PRAGMA journal_mode = PERSIST").fetchone())
         (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-        if (journal_mode, synchronous) != ("delete", 3):
+        if (journal_mode, synchronous) != ("persist", 3):
             raise TVFileError(
                 f"The row store {self.path} can't be opened durably (journal mode {journal_mode}, synchronous "
                 f"{synchronous}). Close whatever else has it open and try again.",
@@ -317,17 +318,18 @@ class RowStore(RowReader):
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         connection = self._connection
-        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
-        try:
-            with _told(self.path):
-                yield
-            self._patiently(lambda: connection.execute("COMMIT"))
-        except BaseException:
-            self._builders.clear()
-            # A commit that failed half-way may have ended the transaction by itself.
-            with suppress(sqlite3.OperationalError):
-                connection.execute("ROLLBACK")
-            raise
+        with forks.held_off(self.path):
+            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            try:
+                with _told(self.path):
+                    yield
+                self._patiently(lambda: connection.execute("COMMIT"))
+            except BaseException:
+                self._builders.clear()
+                # A commit that failed half-way may have ended the transaction by itself.
+                with suppress(sqlite3.OperationalError):
+                    connection.execute("ROLLBACK")
+                raise
 
     def _number(self, table: str, column: str, name: str) -> int:
         """Return the id of ``name`` in one of the two tables of names; give it one, if it has none."""
@@ -340,7 +342,7 @@ class RowStore(RowReader):
         return int(number)
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
-        with _told(self.path, but_busy=True):
+        with forks.held_off(self.path), _told(self.path, but_busy=True):
             try:
                 return step()
             except sqlite3.OperationalError as error:

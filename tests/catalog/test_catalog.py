@@ -1,11 +1,9 @@
-"""Transactions and snapshots of the catalog: all or nothing, durable, one thread each, and never across a fork."""
+"""Transactions and snapshots of the catalog: all or nothing, durable, and one thread each."""
 
 from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +15,6 @@ from tablevault_like.catalog import Catalog, Database, vaults
 from tablevault_like.catalog import catalog as module
 from tablevault_like.errors import TVFileError
 from tests.workers import PATIENCE, Action, Fault, Workers
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -133,57 +129,10 @@ class TestThreads:
         assert read(catalog) == {"there": "1"}
 
 
-FORKS = """
-import os, sys, threading
-from pathlib import Path
-from tablevault_like.catalog import Catalog, vaults
-
-catalog = Catalog(Path(sys.argv[1]))
-is_open, may_commit = threading.Event(), threading.Event()
-
-def write(**fields):
-    with catalog.transaction() as db:
-        vaults.write(db, fields)
-
-def write_slowly():
-    with catalog.transaction() as db:
-        vaults.write(db, {"before": "1"})
-        is_open.set()
-        may_commit.wait()
-        vaults.write(db, {"after": "1"})
-
-def fork():
-    pid = os.fork()
-    if pid:
-        assert os.waitpid(pid, 0)[1] == 0
-    return not pid
-
-write(parent="1")
-if fork():
-    write(child="1")
-    sys.exit(0)  # as any interpreter ends: it closes what it has
-writer = threading.Thread(target=write_slowly)
-writer.start()
-is_open.wait()
-if fork():
-    sys.exit(0)
-may_commit.set()
-writer.join()
-"""
-
-
-def test_a_forked_child_leaves_the_connection_of_its_parent_alone(catalog: Catalog) -> None:
-    """In an interpreter of its own: one that has threads, as that of the tests, had better not fork."""
-    subprocess.run([sys.executable, "-c", FORKS, str(catalog.path)], check=True, cwd=ROOT, timeout=PATIENCE)
-
-    assert read(catalog) == dict.fromkeys(["parent", "child", "before", "after"], "1")
-    assert catalog.integrity_errors() == []
-
-
 class TestOpening:
     def test_is_durable(self, catalog: Catalog) -> None:
         with catalog.snapshot() as db:
-            assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+            assert db.execute("PRAGMA journal_mode").fetchone()[0] == "persist"
             assert db.execute("PRAGMA synchronous").fetchone()[0] == 3
             assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
 

@@ -65,6 +65,7 @@ def test_a_builder_without_results_has_none(store: RowStore) -> None:
     assert store.failures("b") == []
 
 
+@pytest.mark.timeout(600)
 @given(
     indexes=st.lists(st.integers(0, 60), unique=True, max_size=40),
     batch_size=st.integers(1, 10),
