@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import random
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -93,12 +92,12 @@ CHANGES: list[Change] = [
 ]
 
 
-def hammer(vault_dir: Path, seed: int, until: float) -> None:
-    """Change the vault at random for a while. What may not be raised is noted beside the vault."""
+def hammer(vault_dir: Path, seed: int) -> None:
+    """Change the vault at random until ``end`` is called. What may not be raised is noted beside the vault."""
     watch_locks(vault_dir.with_name("held"), note=lambda text: note(vault_dir, text))
     dice = random.Random(seed)
     vault = TableVault(vault_dir, f"worker {seed}", lock_timeout=0.5)
-    while time.monotonic() < until:
+    while not _end_of(vault_dir).exists():
         change = dice.choice(CHANGES)
         try:
             change(vault, dice, dice.choice(TABLES))
@@ -106,6 +105,15 @@ def hammer(vault_dir: Path, seed: int, until: float) -> None:
             pass
         except BaseException:
             note(vault_dir, traceback.format_exc())
+
+
+def end(vault_dir: Path) -> None:
+    """Let all that hammer on the vault come to an end."""
+    _end_of(vault_dir).touch()
+
+
+def _end_of(vault_dir: Path) -> Path:
+    return vault_dir.with_name("end")
 
 
 def note(vault_dir: Path, text: str) -> None:

@@ -18,7 +18,7 @@ import yaml
 from tablevault_like import TableVault
 
 MODULE = "work"
-PATIENCE = 20.0
+PATIENCE = 40.0
 """How many seconds anything may take before a test fails."""
 
 

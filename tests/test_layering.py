@@ -21,7 +21,7 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 LAYERS = {
     "0 words": ["errors model layout"],
     "1a ground": ["storage: files descriptions manifests places replacements"],
-    "1b ground": ["catalog: schema catalog tables *"],
+    "1b ground": ["catalog: schema forks catalog tables *"],
     "2 parts": [
         "locks",
         "storage: values artifacts rows arrow arrow_names columns dtypes tables",
@@ -46,7 +46,7 @@ LAYERS = {
         ),
     ],
     "4 operations": ["operations: sources folders publication execution finished *"],
-    "5 around": ["reading", "tree", "background", "monitor: *", "archive", "check"],
+    "5 around": ["arguments", "founding", "reading", "tree", "background", "monitor: *", "archive", "check"],
     "6 face": ["vault __init__"],
     "7a shell": [
         (

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ PATIENCE = 20.0
 class Site:
     """A process's folder with a row store, and a frame of ``size`` rows that builders fill.
 
-    The frame has the columns ``id`` (0, 1, ...) and ``word`` ("w0", "w1", ...).
+    The frame has the columns ``id`` (0, 1, ...) and ``word`` ("w0", "w1", ...). ``opened`` closes its row store.
     """
 
     folder: Path
+    opened: ExitStack
     size: int = 6
     epoch: int = 1
     stop: Stop = field(default_factory=Stop)
@@ -54,10 +55,10 @@ class Site:
         path = self.folder / "rows.sqlite"
         self.artifact_folder.mkdir(exist_ok=True)
         if path.exists():
-            self.store = RowStore.open(path)
+            self.store = self.opened.enter_context(RowStore.open(path))
             self.store.claim(self.epoch)
         else:
-            self.store = RowStore.create(path, epoch=self.epoch)
+            self.store = self.opened.enter_context(RowStore.create(path, epoch=self.epoch))
         self.frames = FrameCache(self._open, artifact_folder=self.artifact_folder)
         if self.size:
             ids = range(self.size)
@@ -77,7 +78,7 @@ class Site:
 
     def again(self) -> Site:
         """Return the same folder as the worker that claims the process next sees it."""
-        return Site(self.folder, self.size, self.epoch + 1)
+        return Site(self.folder, self.opened, self.size, self.epoch + 1)
 
     def run(self, spec: BuilderSpec, function: Callable[..., object], *, code: int = 0) -> BuilderRun:
         building = Building(
@@ -97,14 +98,21 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def opened() -> Iterator[ExitStack]:
+    """Close at the end what a test has opened."""
+    with ExitStack() as opened:
+        yield opened
 
 
 @pytest.fixture
-def no_rows(tmp_path: Path) -> Site:
+def site(tmp_path: Path, opened: ExitStack) -> Site:
+    return Site(tmp_path, opened)
+
+
+@pytest.fixture
+def no_rows(tmp_path: Path, opened: ExitStack) -> Site:
     """Return a site whose rows aren't made yet."""
-    return Site(tmp_path, size=0)
+    return Site(tmp_path, opened, size=0)
 
 
 @pytest.fixture
@@ -228,8 +236,8 @@ class TestRowWise:
         assert 0 in site.store.recorded("sizes")
         assert [each.index for each in site.store.failures("sizes")] == [1]
 
-    def test_nothing_more_is_handed_out_when_a_row_failed(self, tmp_path: Path) -> None:
-        site, calls = Site(tmp_path, size=100_000), Calls(fails_at=[5])
+    def test_nothing_more_is_handed_out_when_a_row_failed(self, tmp_path: Path, opened: ExitStack) -> None:
+        site, calls = Site(tmp_path, opened, size=100_000), Calls(fails_at=[5])
 
         user_error(site.run(spec(), calls))
 

@@ -41,6 +41,8 @@ import os
 import time
 from pathlib import Path
 
+from tablevault_like.process.context import current
+
 
 def words():
     yield from ["ape", "bee", "cat"]
@@ -53,8 +55,11 @@ def shout(word):
     if Path("fail " + word).exists():
         raise ConnectionError("nobody answers")
     if Path("wait " + word).exists():
+        process = current(Path("vault").absolute())
         Path("waits").touch()
         while Path("wait " + word).exists():
+            if process.stop.requested:
+                Path("told").touch()
             time.sleep(0.01)
     if Path("number " + word).exists():
         return object()

@@ -171,7 +171,7 @@ def test_a_signal_pauses_a_named_execution_and_the_printed_command_goes_on(
     assert started.stderr is not None
     announced = started.stderr.readline()
     started.send_signal(number)
-    wait_for_delivery(started.pid, number)
+    wait_for(folder / "told")
     (folder / "wait bee").unlink()
     out, err = started.communicate(timeout=30)
 
@@ -185,19 +185,6 @@ def test_a_signal_pauses_a_named_execution_and_the_printed_command_goes_on(
     said = tvl(*line.split())
     assert "shouting cat" in said.out
     assert "shouting ape" not in said.out
-
-
-def wait_for_delivery(pid: int, number: int) -> None:
-    """Wait until a signal isn't pending any more: its handler runs next, before a function that polls can go on."""
-    status = Path(f"/proc/{pid}/status")
-    for _ in range(2000):
-        pending = re.search(r"^ShdPnd:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE)
-        assert pending is not None
-        if not int(pending[1], 16) >> (number - 1) & 1:
-            time.sleep(0.05)  # what polls does so much more often; the handler needs microseconds
-            return
-        time.sleep(0.005)
-    raise TimeoutError(f"signal {number} was not delivered")
 
 
 def test_the_traceback_is_for_debug_only(tvl: Tvl, vault: TableVault) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,18 @@ elif b: pass
 else: pass
 '''
 
+LATER_SYNTAX = '''
+"""What Python 3.12 added."""
+type Pair[T: (int, str), *Ts, **P] = dict[T, tuple[*Ts]]
+def first[T: int](items: list[T]) -> T: return items[0]
+class Box[T](Base[T]):
+    async def get[S](self, other: S) -> T | S: ...
+f"{a["k"]} {f"{b!r:>{width + 1}}"} {'\\n'.join(c)}"
+f"{
+    a  # layout
+}"
+'''
+
 
 def of(text: str, *, docstrings: bool = False) -> str:
     return digest([ast.parse(text)], docstrings=docstrings)
@@ -66,6 +79,17 @@ def of(text: str, *, docstrings: bool = False) -> str:
 def test_is_the_same_under_every_version_of_python() -> None:
     assert of(SYNTAX) == "34d673fcb63adf012a58700393c2a8d6"
     assert of(SYNTAX, docstrings=True) == "8de5046f2fa837460af589ebd4ee040e"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="syntax of Python 3.12")
+def test_is_the_same_under_every_version_that_knows_its_syntax() -> None:
+    assert of(LATER_SYNTAX) == "070dcbea79055f7e0d602a681f786860"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="syntax of Python 3.14")
+def test_parentheses_that_may_be_left_out_do_not_count() -> None:
+    assert of("try: a\nexcept A, B: b") == of("try: a\nexcept (A, B): b")
+    assert of("x = t'{a}'") != of("x = f'{a}'")
 
 
 @pytest.mark.parametrize("path", sorted(Path(canonical.__file__).parent.glob("*.py")), ids=lambda path: path.name)

@@ -30,6 +30,13 @@ def rows(folder):
         yield number
 """
 
+# Tells, in its worker, that the signal has become a request to stop: the row in flight must not end before that.
+TELLS_OF_REQUESTS = """
+    from tablevault_like.engines.base import Stop
+    request = Stop.request
+    Stop.request = lambda stop: (request(stop), Path(folder, "requested").touch())
+"""
+
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Iterator[TableVault]:
@@ -115,12 +122,14 @@ class TestInTheBackground:
         wait_until(lambda: vault.get_process(process_id).status == "paused")
 
     def test_sigterm_pauses_it(self, vault: TableVault, tmp_path: Path) -> None:
+        write_code(vault, CODE.replace("def rows(folder):", f"def rows(folder):{TELLS_OF_REQUESTS}"))
         (tmp_path / "row 0").touch()
         vault.execute_instance("numbers", process_id="p", background=True)
         wait_until(lambda: vault.get_process("p").rows_done == 1)
         pid = vault.get_process("p").pid
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: (tmp_path / "requested").exists())
         (tmp_path / "row 1").touch()
         wait_until(lambda: vault.get_process("p").status == "paused")
         assert vault.get_process("p").rows_done == 2

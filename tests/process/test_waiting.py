@@ -207,6 +207,7 @@ class TestCircles:
 LOCKS = st.lists(st.sampled_from([A, B, C]), unique=True, min_size=1, max_size=2)
 
 
+@pytest.mark.timeout(600)
 @given(held=st.lists(LOCKS, max_size=2), wanted=st.lists(LOCKS, min_size=1, max_size=4))
 def test_somebody_always_gets_on(tmp_path_factory: pytest.TempPathFactory, held: list, wanted: list) -> None:
     """Unless someone is held up by a holder that lives, the first of those who wait may have its locks."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ GROUND = ("write_file", "replace", "sync_directory", "make_directory", "remove")
 
 
 @contextmanager
-def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def interrupted_at(number: int) -> Iterator[None]:
     """Interrupt whatever is done before the ``number``-th call that changes a file."""
     calls = 0
 
@@ -85,26 +86,45 @@ def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
         patch.setattr(files, name, call)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         for name in GROUND:
             wrap(name)
         yield
 
 
-@pytest.mark.parametrize("number", range(1, 20))
-def test_wherever_it_is_interrupted_it_can_be_undone_or_completed(
-    changes: Replacements, place: Path, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with interrupted_at(number, monkeypatch), pytest.raises(Interruption):
-        changes.place()
-    changes.undo()
-    assert found(place) == BEFORE
+def every_interruption(change: Callable[[], None]) -> Iterator[None]:
+    """Make a change again and again, and interrupt it at each call in turn, until it comes to its end."""
+    for number in itertools.count(1):
+        try:
+            with interrupted_at(number):
+                change()
+        except Interruption:
+            yield
+        else:
+            assert number > 5, "it hardly does anything"
+            return
 
-    changes.place()
-    assert found(place) == AFTER
-    with interrupted_at(number, monkeypatch), suppress(Interruption):
+
+def test_wherever_placing_is_interrupted_it_can_be_undone_or_completed(changes: Replacements, place: Path) -> None:
+    for _ in every_interruption(changes.place):
         changes.undo()
+        assert found(place) == BEFORE
+    assert found(place) == AFTER
+
     changes.undo()
+    for number, _ in enumerate(every_interruption(changes.place)):
+        changes.place()
+        assert found(place) == AFTER, number
+        changes.undo()
+
+
+def test_wherever_undoing_is_interrupted_it_can_be_completed(changes: Replacements, place: Path) -> None:
+    changes.place()
+    for _ in every_interruption(changes.undo):
+        changes.undo()
+        assert found(place) == BEFORE
+        changes.place()
+        assert found(place) == AFTER
     assert found(place) == BEFORE
 
 
