@@ -147,6 +147,13 @@ class Resource:
     def parse(cls, text: str) -> Resource:
         return cls() if text == "vault" else cls(*text.split("/"))
 
+    @property
+    def is_instance(self) -> bool:
+        """Tell whether this is an instance: not a table, not something that lies beside its instances, not code."""
+        return (
+            len(self.path) == 2 and self.path[0] != "code_functions" and self.path[1] not in ("artifacts", "builders")
+        )
+
     def overlaps(self, other: Resource) -> bool:
         shared = min(len(self.path), len(other.path))
         return self.path[:shared] == other.path[:shared]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tablevault_like.catalog import Database, locks, processes
+from tablevault_like.catalog.locks import Held
 from tablevault_like.engines.base import Interrupted
 from tablevault_like.errors import TVLockError, TVProcessError
 from tablevault_like.locks import Worker, WorkerLock
@@ -232,6 +233,8 @@ class Start:
             (*declaration.locks, *declaration.claim_locks),
             waiter.ticket if waiter else None,
         )
+        if (held := waiting.made_above(db, queued)) is not None:
+            raise self._made_above_error(db, held)
         blocked = waiting.blockers(db, self._journal.layout, queued)
         if blocked and waiting.closes_circle(db, queued, blocked):
             raise self._circle_error(blocked)
@@ -323,6 +326,15 @@ class Start:
             f"{', force=True' if record.is_alive else ''}).",
             resource=str(held.request.resource),
             holder=held.process_id,
+        )
+
+    def _made_above_error(self, db: Database, held: Held) -> TVLockError:
+        holder = processes.get(db, held.process_id)
+        return TVLockError(
+            f"{self.operation.name} can't be done here: an ancestor of this process, {holder.process_id!r} "
+            f"({holder.operation}), makes {held.request.resource}. Do it when that has ended.",
+            resource=str(held.request.resource),
+            holder=holder.process_id,
         )
 
     def _circle_error(self, blocked: waiting.Blockers) -> TVLockError:

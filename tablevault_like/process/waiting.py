@@ -3,8 +3,8 @@
 1. All locks of a process are granted together or none is, so no process holds one while it waits for another.
 2. First come, first served among requests that conflict; a waiter that is stuck behind a paused process, or behind
    one's own ancestors, holds up nobody else, and a dead one is skipped.
-3. A process never conflicts with its ancestors. A wait that would close a circle through ancestors (a parent waits for
-   its children, too) is refused at once.
+3. A process never waits for its ancestors. A wait that would close a circle through ancestors (a parent waits for its
+   children, too) is refused at once, and so is what would take away the instance that an ancestor makes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tablevault_like.catalog import Database, locks, processes
 from tablevault_like.catalog.locks import Held, Waiter
 from tablevault_like.layout import Layout
 from tablevault_like.locks import is_held
-from tablevault_like.model import LockRequest, State
+from tablevault_like.model import LockMode, LockRequest, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,18 @@ def closes_circle(db: Database, queued: Queued, blocked: Blockers) -> bool:
                     return True
                 to_visit.append(held.process_id)
     return False
+
+
+def made_above(db: Database, queued: Queued) -> Held | None:
+    """Return the lock of an ancestor on the instance that it makes, if ``queued`` would change that."""
+    for ancestor in processes.ancestors(db, queued.parent_id):
+        for held in locks.held_by(db, ancestor):
+            is_made = held.mode is LockMode.EXCLUSIVE and held.resource.is_instance
+            if is_made and any(
+                request.mode is LockMode.EXCLUSIVE and request.conflicts_with(held) for request in queued.requests
+            ):
+                return Held(ancestor, held)
+    return None
 
 
 def _holders(db: Database, queued: Queued, family: list[str]) -> list[Held]:

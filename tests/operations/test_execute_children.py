@@ -232,3 +232,60 @@ class TestAParent:
     def test_must_be_known(self, vault: TableVault) -> None:
         with pytest.raises(TVArgumentError, match="no process 'nobody'"):
             TableVault(vault.db_dir, parent_id="nobody").create_table("late")
+
+
+MEDDLING = """
+from tablevault_like import TableVault
+
+def rows():
+    yield from ["ant", "bee", "cat"]
+
+def execute(vault):
+    vault.execute_instance("words")
+
+def delete_temporary(vault):
+    vault.delete_instance("TEMP_base", "words")
+
+def rename(vault):
+    vault.rename_table("terms", "words")
+
+def delete_table(vault):
+    vault.delete_table("words")
+
+def create_builder(vault):
+    vault.create_builder_file("words", "more")
+
+def meddle(word, what, vault_dir):
+    globals()[what](TableVault(vault_dir))
+    return word
+"""
+
+
+class TestWhatAnExecutionMakes:
+    """A child shares its parent's locks, but it can't take away what its parent makes."""
+
+    def begin(self, vault: TableVault, what: str) -> None:
+        arguments = {"word": "<<self.word[index]>>", "what": what, "vault_dir": vault.db_dir}
+        builders = {"index": index("word"), "about": column("child", function="meddle", arguments=arguments)}
+        begin(vault, "words", builders, code=MEDDLING)
+
+    @pytest.mark.parametrize("what", ["execute", "delete_temporary", "rename", "delete_table"])
+    def test_is_not_for_its_children_to_change(self, vault: TableVault, what: str) -> None:
+        self.begin(vault, what)
+
+        with pytest.raises(
+            TVLockError, match=r"an ancestor of this process, 'p' \(execute_instance\), makes words"
+        ) as caught:
+            vault.execute_instance("words", process_id="p")
+
+        assert caught.value.holder == "p"
+        assert vault.get_process("p").state is State.PAUSED
+        vault.stop_process("p")
+        assert vault.get_table_instances("words", include_temp=True) == ["TEMP_base"]
+
+    def test_may_get_other_builders_from_them(self, vault: TableVault) -> None:
+        self.begin(vault, "create_builder")
+
+        vault.execute_instance("words")
+
+        assert vault.get_dataframe("words")["child"].tolist() == ["ant", "bee", "cat"]
