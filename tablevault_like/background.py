@@ -68,17 +68,23 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
         try:
             while worker.poll() is None:
                 if _is_under_way(journal, str(request["process_id"]), before=before, begun=begun):
-                    # Somebody has to take its exit status, or it stays a zombie for as long as the caller lives.
-                    threading.Thread(target=worker.wait, daemon=True).start()
+                    _take_exit_status(worker)
                     return str(request["process_id"])
                 time.sleep(_POLL_SECONDS)
-        except BaseException:
+        except BaseException as error:
             worker.terminate()
+            _take_exit_status(worker)
+            error.add_note(f"The worker of process {request['process_id']!r} was told to end.")
             raise
         report = worker.stdout.read()
     if worker.returncode == 0 or _is_under_way(journal, str(request["process_id"]), before=before, begun=begun):
         return str(request["process_id"])
     raise _reported_error(report, str(request["process_id"]))
+
+
+def _take_exit_status(worker: subprocess.Popen[str]) -> None:
+    """Wait for a worker without holding up the caller: else it stays a zombie for as long as the caller lives."""
+    threading.Thread(target=worker.wait, daemon=True).start()
 
 
 def _is_under_way(journal: Journal, process_id: str, *, before: int | None, begun: float) -> bool:

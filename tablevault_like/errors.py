@@ -128,9 +128,9 @@ class TVFileError(TableVaultError, OSError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint for an unknown ``name``: ``" Did you mean 'stories'?"``, or what there is.
+    """Return a hint for an unknown ``name``: ``" Did you mean 'stories'?"``, or what there is. Case doesn't count.
 
-    >>> nearest("storys", ["stories", "papers"])
+    >>> nearest("Storys", ["stories", "papers"])
     " Did you mean 'stories'?"
     >>> nearest("x", ["stories", "papers"])
     ' Known: papers, stories.'
@@ -140,9 +140,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib  # it takes long to import, and is needed for errors only
 
     choices = sorted(known)
-    close = difflib.get_close_matches(str(name), choices, n=1)
+    close = difflib.get_close_matches(str(name).casefold(), [choice.casefold() for choice in choices], n=1)
     if close:
-        return f" Did you mean {close[0]!r}?"
+        same = [choice for choice in choices if choice.casefold() == close[0]]
+        (best,) = difflib.get_close_matches(str(name), same, n=1, cutoff=0)
+        return f" Did you mean {best!r}?"
     if not choices:
         return " There are none yet."
     shown = ", ".join(choices[:10])

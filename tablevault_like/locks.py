@@ -119,8 +119,7 @@ class WorkerLock:
             except PermissionError as error:
                 raise TVFileError(
                     f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this "
-                    "user. "
-                    "It can be read all the same; to change it, ask its owner for the permission.",
+                    "user. It can be read all the same; to change it, ask its owner for the permission.",
                     path=self.path.parent.parent,
                 ) from error
             # The folder may be swept away in between, when the process that it belonged to ended.

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tablevault_like.catalog import Catalog, Database, instances, locks, tables, vaults
 from tablevault_like.errors import TVArgumentError, TVFileError, nearest
+from tablevault_like.functions.sources import CodeFolder
 from tablevault_like.layout import InstanceLayout, Layout
-from tablevault_like.model import ARTIFACT_DTYPE, INDEX_SUFFIX, InstanceRecord, Resource, temporary_id
+from tablevault_like.model import (
+    ARTIFACT_DTYPE,
+    INDEX_SUFFIX,
+    InstanceRecord,
+    Resource,
+    check_builder_name,
+    temporary_id,
+)
 from tablevault_like.storage import descriptions, files, places
 
 if TYPE_CHECKING:
@@ -112,7 +120,7 @@ class Reader:
         """Return the names of an instance's builders."""
         return self._read(
             lambda db: self._pick(db, table, instance_id=instance_id, version=version, is_temporary=is_temporary),
-            lambda _, place: sorted(path.stem for path in place.builders.glob("*.yaml")),
+            lambda record, place: list(_builder_files(record, place)),
         )
 
     def builder_text(
@@ -122,26 +130,29 @@ class Reader:
         name = builder or table + INDEX_SUFFIX
 
         def read(record: InstanceRecord, place: InstanceLayout) -> str:
-            if not place.builder(name).is_file():
-                known = [path.stem for path in place.builders.glob("*.yaml")]
+            path = places.builder_files(place, record.table_name).get(name)
+            if path is None or not (path.is_symlink() or _is_builder(path)):
+                known = _builder_files(record, place)
                 raise TVArgumentError(
-                    f"{record.table_name}/{record.instance_id} has no builder {name!r}.{nearest(name, known)}"
+                    f"{record.table_name}/{record.instance_id} has no builder {name!r}.{nearest(name, list(known))}"
                 )
-            return files.read_text(place.builder(name))
+            return files.read_text(path)  # which tells of a link
 
         return self._read(
             lambda db: self._pick(db, table, instance_id=instance_id, version=version, is_temporary=is_temporary), read
         )
 
     def module_names(self) -> list[str]:
-        """Return the names of the code modules."""
-        return sorted(path.stem for path in self.layout.code_functions.glob("*.py"))
+        """Return the names of the code modules, dotted for those in packages."""
+        return CodeFolder(self.layout.code_functions).all_names()
 
     def module_text(self, module: str) -> str:
-        """Return the text of a code module."""
-        if module not in self.module_names():
-            raise TVArgumentError(f"There is no code module {module!r}.{nearest(module, self.module_names())}")
-        return files.read_text(self.layout.module(module))
+        """Return the text of a code module; of a package, that of its ``__init__.py``."""
+        code = CodeFolder(self.layout.code_functions)
+        path = code.find(module)
+        if path is None:
+            raise TVArgumentError(f"There is no code module {module!r}.{nearest(module, code.all_names())}")
+        return files.read_text(path)
 
     def artifact_folder(self, table: str, *, instance_id: str | None, version: str, is_temporary: bool) -> Path:
         """Return the folder that holds an instance's artifacts."""
@@ -176,8 +187,7 @@ class Reader:
                 if is_last:
                     raise TVFileError(
                         f"The catalog knows {record.table_name}/{record.instance_id}, but its file {missing} is "
-                        "missing. "
-                        "Restore it from a backup, or delete the instance.",
+                        "missing. Restore it from a backup, or delete the instance.",
                         path=missing,
                     ) from error
         raise AssertionError("unreachable")
@@ -228,3 +238,20 @@ class Reader:
             f"{record.table_name}/{record.instance_id} has no frame yet. "
             f"{'Write it' if record.external_edit else 'Execute it'}, or ask for a materialized instance."
         )
+
+
+def _builder_files(record: InstanceRecord, place: InstanceLayout) -> dict[str, Path]:
+    """Return the builder files of an instance by name.
+
+    A link, a folder, and a file of a name that no builder can have are none: executing the instance refuses them.
+    """
+    found = places.builder_files(place, record.table_name)
+    return {name: path for name, path in found.items() if _is_builder(path)}
+
+
+def _is_builder(path: Path) -> bool:
+    try:
+        check_builder_name(path.stem)
+    except TVArgumentError:
+        return False
+    return path.is_file() and not path.is_symlink()

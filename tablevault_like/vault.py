@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import time
-import uuid
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from tablevault_like import arguments, founding
 from tablevault_like.background import start as start_in_background
-from tablevault_like.catalog import Catalog, vaults
-from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
-from tablevault_like.layout import FORMAT_VERSION, Layout
+from tablevault_like.catalog import Catalog
+from tablevault_like.errors import TVArgumentError
 from tablevault_like.model import BASE_VERSION, OnChange, ProcessRecord, State, check_process_id, new_process_id
 from tablevault_like.operations import folders
 from tablevault_like.operations.builder_files import CreateBuilderFile, DeleteBuilderFile
@@ -26,13 +23,13 @@ from tablevault_like.process import records
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.runner import Outcome, Runner
 from tablevault_like.reading import Reader
-from tablevault_like.storage import files
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.tree import Tree
 
 
+@arguments.checked
 class TableVault:
     """A vault: a directory of versioned tables.
 
@@ -71,30 +68,40 @@ class TableVault:
         Raises TVArgumentError if there is no vault (or with ``create``, if there is something else).
         """
         self.db_dir = os.fspath(db_dir)
-        self.author = author or _user()
+        self.author = author or founding.user()
+        timeout = arguments.seconds("lock_timeout", lock_timeout)
+        self._is_verbose = verbose
         if verbose:
             logging.basicConfig()
             logging.getLogger("tablevault_like").setLevel(logging.INFO)
-        # Resolved, so that one vault has one name, whichever link leads to it.
-        layout = Layout(Path(self.db_dir).resolve())
+        layout = founding.locate(self.db_dir)
         if create:
-            _create(layout, author=self.author, description=description, replace=replace)
+            founding.create(layout, author=self.author, description=description or "", replace=replace)
         elif replace:
             raise TVArgumentError("replace=True deletes a vault to create another; it needs create=True.")
-        _check_marker(layout)
+        founding.check_marker(layout)
         catalog = Catalog(layout.catalog)
         self._journal = Journal(catalog, layout, time.time)
         self._runner = Runner(
             self._journal,
             self.author,
             parent_id=check_process_id(parent_id) if parent_id else None,
-            lock_timeout=lock_timeout,
+            lock_timeout=timeout,
         )
         self._reader = Reader(catalog, layout)
         self.restarted: dict[str, Outcome] = {}
         if restart:
             self.restarted = self._runner.restart()
             folders.tidy(self._journal)
+
+    def __repr__(self) -> str:
+        return f"TableVault({self.db_dir!r}, {self.author!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle what opens the vault anew, so that workers of a pool can be given it."""
+        # By its absolute path: the worker's current folder may be another.
+        opening = (os.fspath(self._journal.layout.root), self.author, self._is_verbose)
+        return _opened, (*opening, self._runner.parent_id, self._runner.lock_timeout)
 
     # --- tables
 
@@ -135,18 +142,17 @@ class TableVault:
         origin_table: str = "",
         external_edit: bool = False,
         copy: bool = False,
-        builders: Mapping[str, str] | Sequence[str] | None = None,
+        builders: Mapping[str, str] | Iterable[str] | None = None,
         description: str = "",
         process_id: str | None = None,
     ) -> str:
         """Create a temporary instance, whose builders can then be written and executed.
 
-        ``origin_id`` (in ``origin_table``, by default the same table) or ``copy=True`` (the newest instance) copies
-        the builders of an earlier instance. ``builders`` names further builder files to make from a template, or maps
-        names to their YAML text. With ``external_edit`` there are no builders: ``write_instance`` gives the frame.
+        ``origin_id`` (in ``origin_table``, by default the same table) or ``copy=True`` (the newest instance, if there
+        is one) copies the builders of an earlier instance; else there is a template of an IndexBuilder. ``builders``
+        names further builder files to make from a template, or maps names to their YAML text. With ``external_edit``
+        there are no builders: ``write_instance`` gives the frame.
         """
-        named = builders or {}
-        texts = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, "")
         operation = CreateInstance(
             table_name,
             version or BASE_VERSION,
@@ -154,7 +160,7 @@ class TableVault:
             origin_table or None,
             external_edit,
             copy,
-            texts,
+            arguments.builder_texts(builders),
             description or "",
         )
         return self._runner.submit(operation, process_id or None)
@@ -164,20 +170,20 @@ class TableVault:
         table_df: pd.DataFrame | None,
         table_name: str,
         version: str = BASE_VERSION,
-        dependencies: Sequence[tuple[str, str]] | None = None,
-        dtypes: Mapping[str, str] | None = None,
+        dependencies: Iterable[tuple[str, str]] | None = None,
+        dtypes: Mapping[str, object] | None = None,
         process_id: str | None = None,
     ) -> str:
         """Materialize a DataFrame as an instance that was created with ``external_edit=True``.
 
-        ``dependencies`` are (table, instance id) that it was made from, ``dtypes`` pandas dtypes (or
+        ``dependencies`` are (table, instance id) that it was made from, ``dtypes`` pandas dtypes (or their names, or
         ``artifact_string``) by column. The frame is kept until the process ends: ``write_instance(None, ...,
         process_id=p)`` resumes it. Its index isn't kept. Raises TVTableError for a value that its dtype can't hold,
         TVArtifactError for artifacts and cells that don't match.
         """
-        sources = tuple((table, instance_id) for table, instance_id in dependencies or ())
+        sources, names = arguments.sources(dependencies), arguments.dtype_names(dtypes)
         operation = WriteInstance.read(
-            table_df, table_name, version or BASE_VERSION, sources, dict(dtypes or {}), is_named=bool(process_id)
+            table_df, table_name, version or BASE_VERSION, sources, names, is_named=bool(process_id)
         )
         return self._runner.submit(operation, process_id or None)
 
@@ -217,17 +223,32 @@ class TableVault:
     # --- code and builders
 
     def create_code_module(
-        self, module_name: str = "", copy_dir: str = "", text: str = "", process_id: str | None = None
+        self,
+        module_name: str = "",
+        copy_dir: str | os.PathLike[str] = "",
+        text: str = "",
+        process_id: str | None = None,
+        *,
+        function: Callable[..., object] | None = None,
     ) -> str:
-        """Create a code module from ``text``, a file or a folder of files (``copy_dir``), or a template.
+        """Create a code module from ``text``, a file or a folder (``copy_dir``), a ``function``, or a template.
 
-        What has that name is replaced. Raises TVBuilderError, with the place, for what isn't Python.
+        A folder with an ``__init__.py`` is a package, and copied whole; of another one, all modules and packages in it
+        are. ``package.module`` names a module in a package that is there. What has that name is replaced.
+
+        A ``function`` of a script or a notebook is kept as source, with what it uses, where it stands alone; else it is
+        pickled, with the values that it closes over.
+
+        Raises TVBuilderError, with the place, for what isn't Python, and TVArgumentError for a function that can't be
+        kept.
         """
-        operation = CreateCodeModule.read(module_name or None, copy_dir=copy_dir or None, text=text or None)
+        operation = CreateCodeModule.read(
+            module_name or None, copy_dir=copy_dir or None, text=text or None, function=function
+        )
         return self._runner.submit(operation, process_id or None)
 
     def delete_code_module(self, module_name: str, process_id: str | None = None) -> str:
-        """Delete a code module. Instances that were made with it keep their copies."""
+        """Delete a code module, or a package with all of its files. Instances that were made with it keep their copies."""
         return self._runner.submit(DeleteCodeModule(module_name), process_id or None)
 
     def create_builder_file(
@@ -235,7 +256,7 @@ class TableVault:
         table_name: str,
         builder_name: str = "",
         version: str = BASE_VERSION,
-        copy_dir: str = "",
+        copy_dir: str | os.PathLike[str] = "",
         text: str = "",
         process_id: str | None = None,
     ) -> str:
@@ -352,11 +373,11 @@ class TableVault:
         )
 
     def get_code_modules_list(self) -> list[str]:
-        """Return the names of the code modules."""
+        """Return the names of the code modules; those in packages are dotted: ``package.module``."""
         return self._reader.module_names()
 
     def get_code_module_str(self, module_name: str) -> str:
-        """Return the text of a code module."""
+        """Return the text of a code module; of a package, that of its ``__init__.py``."""
         return self._reader.module_text(module_name)
 
     def get_artifact_folder(
@@ -386,11 +407,8 @@ class TableVault:
         )
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+def _opened(db_dir: str, author: str, is_verbose: bool, parent_id: str | None, lock_timeout: float) -> TableVault:
+    return TableVault(db_dir, author, verbose=is_verbose, parent_id=parent_id, lock_timeout=lock_timeout)
 
 
 def _on_change(text: str) -> OnChange:
@@ -399,71 +417,3 @@ def _on_change(text: str) -> OnChange:
     except ValueError:
         allowed = ", ".join(repr(str(choice)) for choice in OnChange)
         raise TVArgumentError(f"on_change={text!r} is not known. Use one of {allowed}.") from None
-
-
-def _check_marker(layout: Layout) -> None:
-    try:
-        text = layout.marker.read_text(encoding="utf-8").strip()
-    except (FileNotFoundError, NotADirectoryError):
-        there = "is not a vault" if layout.root.exists() else "does not exist"
-        raise TVArgumentError(f"{layout.root} {there}. Create a vault there with create=True.") from None
-    found = text.removeprefix("tablevault_like ")
-    if not found.isdecimal() or int(found) > FORMAT_VERSION:
-        raise TVArgumentError(
-            f"{layout.root} has the format {text[:40]!r}, and this release of tablevault_like knows "
-            f"{FORMAT_VERSION}. Install "
-            "the release that wrote it."
-        )
-
-
-def _create(layout: Layout, *, author: str, description: str, replace: bool) -> None:
-    """Make a vault under another name beside its place, then rename it: it is there as a whole or not at all."""
-    root = layout.root
-    if layout.marker.is_file():
-        if not replace:
-            raise TVArgumentError(
-                f"There is a vault at {root} already. Open it without create=True, or give replace=True."
-            )
-        _refuse_if_in_use(layout)
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise TVArgumentError(
-            f"{root} is not empty and not a vault, so no vault was created there. Choose another folder."
-        )
-    draft = Layout(root.with_name(f".{root.name}.{uuid.uuid4().hex}"))
-    try:
-        files.make_directory(root.parent)
-        draft.root.mkdir()
-        for folder in (draft.code_functions, draft.metadata, draft.processes, draft.trash):
-            folder.mkdir()
-        with Catalog.create(draft.catalog).transaction() as db:
-            created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            vaults.write(db, {"description": description, "author": author, "created": created})
-        files.write_file(draft.marker, f"tablevault_like {FORMAT_VERSION}\n")
-        files.sync_tree(draft.root)
-        if layout.marker.is_file():
-            files.remove(root)
-        draft.root.rename(root)
-        files.sync_directory(root.parent)
-    except PermissionError as error:
-        files.remove(draft.root)
-        raise TVFileError(
-            f"No vault can be created at {root}: {root.parent} may not be written to by this user. Choose another "
-            "place, "
-            "or change its permissions.",
-            path=root,
-        ) from error
-    except BaseException:
-        files.remove(draft.root)
-        raise
-
-
-def _refuse_if_in_use(layout: Layout) -> None:
-    """Raise TVProcessError if a worker lives in a vault that is about to be deleted."""
-    with Catalog(layout.catalog).snapshot() as db:
-        alive = [record for record in records.active(db, layout).values() if record.is_alive]
-    if alive:
-        raise TVProcessError(
-            f"The vault at {layout.root} is in use, so it was not replaced: {records.summary(alive[0])}. Stop it "
-            "first.",
-            process_id=alive[0].process_id,
-        )

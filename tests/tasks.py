@@ -33,5 +33,6 @@ def delete_instance(vault_dir: Path, table: str, instance_id: str) -> str:
     return TableVault(vault_dir, "bob", lock_timeout=PATIENT).delete_instance(instance_id, table)
 
 
-def create_instance(vault_dir: Path, table: str, version: str) -> str:
-    return TableVault(vault_dir, "bob", lock_timeout=PATIENT).create_instance(table, version)
+def create_instance(vault_dir: Path, table: str, version: str, process_id: str) -> str:
+    vault = TableVault(vault_dir, "bob", lock_timeout=PATIENT)
+    return vault.create_instance(table, version, process_id=process_id)

@@ -17,7 +17,7 @@ import pytest
 from tablevault_like import errors
 from tablevault_like.cli import main
 
-HEAVY = {"dill", "lark", "numpy", "pandas", "pyarrow", "pydantic", "tenacity"}
+HEAVY = {"dill", "lark", "numpy", "pandas", "pyarrow", "psutil", "pydantic", "rich", "tenacity", "yaml"}
 LIGHT = (
     "tablevault_like",
     "tablevault_like.errors",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import getpass
 import inspect
 import logging
+import multiprocessing
 import os
+import pickle
 import stat
 import threading
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +88,7 @@ SIGNATURES: dict[str, dict[str, Any]] = {
         "*on_change": "error",
     },
     "delete_instance": {"instance_id": ..., "table_name": ..., "process_id": None},
-    "create_code_module": {"module_name": "", "copy_dir": "", "text": "", "process_id": None},
+    "create_code_module": {"module_name": "", "copy_dir": "", "text": "", "process_id": None, "*function": None},
     "delete_code_module": {"module_name": ..., "process_id": None},
     "create_builder_file": {
         "table_name": ...,
@@ -253,6 +256,17 @@ class TestOpening:
         elsewhere = vault_dir.rename(vault_dir.parent / "elsewhere")
         pd.testing.assert_frame_equal(TableVault(elsewhere).get_dataframe("words"), FRAME)
 
+    def test_what_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / ".tablevault").mkdir()
+        with pytest.raises(TVFileError, match=r"\.tablevault can't be read: Is a directory"):
+            TableVault(tmp_path)
+        (tmp_path / "circle").symlink_to("circle")
+        with pytest.raises((TVArgumentError, TVFileError), match="circle"):
+            TableVault(tmp_path / "circle")
+
+    def test_is_shown_by_its_place_and_author(self, vault: TableVault, vault_dir: Path) -> None:
+        assert repr(vault) == f"TableVault({str(vault_dir)!r}, 'ada')"
+
     def test_verbose_logs_what_happens(self, vault_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
         logger = logging.getLogger("tablevault_like")
         level, handlers = logger.level, list(logger.handlers)
@@ -313,6 +327,32 @@ class TestCreating:
         TableVault(vault_dir, create=True, replace=True)
         assert (precious / "thesis.txt").exists()
 
+    @pytest.mark.parametrize("where", ["inner", "words", "metadata/x/y", "."])
+    @pytest.mark.parametrize("replace", [True, False])
+    def test_a_vault_inside_a_vault_is_refused(
+        self, vault: TableVault, vault_dir: Path, where: str, replace: bool
+    ) -> None:
+        vault.create_table("words")
+        inner = TableVault(vault_dir.parent / "inner", create=True)
+        Path(inner.db_dir).rename(vault_dir / "inner")  # by hand
+        before = sorted(vault_dir.rglob("*"))
+        if where == ".":
+            vault_dir = vault_dir / "inner"
+            where = "deeper"
+        with pytest.raises(TVArgumentError, match=f"lies in the vault {vault_dir}, and a vault doesn't hold another"):
+            TableVault(vault_dir / where, create=True, replace=replace)
+        assert sorted(Path(vault.db_dir).rglob("*")) == before
+
+    @pytest.mark.parametrize("place", ["/proc/xyz", "file/vault", "x" * 256])
+    def test_where_no_folder_can_be_is_told(self, tmp_path: Path, place: str) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(tv_errors.TableVaultError, match=f"No vault can be created at .*{place}: [A-Z].* Choose"):
+            TableVault(tmp_path / place, create=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_a_name_may_be_as_long_as_the_file_system_allows(self, tmp_path: Path) -> None:
+        assert TableVault(tmp_path / ("é" * 127), create=True).get_table_instances() == []
+
 
 class TestNames:
     @pytest.mark.parametrize(
@@ -352,6 +392,18 @@ class TestNames:
         assert vault.get_table_instances("words", include_temp=True) == ["TEMP_base"]
         assert not [path for path in vault_dir.parent.iterdir() if path != vault_dir]
         assert set(vault_dir.iterdir()) - {*before} == {vault_dir / "words"}
+
+    def test_are_shown_as_they_are(self, vault: TableVault) -> None:
+        with pytest.raises(TVArgumentError, match="The table name 'é' is not allowed: use 1 to 100 ASCII letters"):
+            vault.create_table("é")
+        with pytest.raises(TVArgumentError, match=r"The table name '\\x1b\[2J\\u202e' is not allowed"):
+            vault.create_table("\x1b[2J\u202e")
+
+    @pytest.mark.parametrize("name", ["class", "None", "async"])
+    def test_of_modules_may_be_imported(self, vault: TableVault, name: str) -> None:
+        with pytest.raises(TVArgumentError, match=f"code module name '{name}' can't be imported: .* keyword of Python"):
+            vault.create_code_module(name, text=CODE)
+        vault.create_code_module("match", text=CODE)
 
     def test_allowed_are_taken(self, vault: TableVault) -> None:
         vault.create_table("A-table_1" + "x" * 91, process_id="a.b_c-D" + "9" * 121)
@@ -426,6 +478,14 @@ class TestUnknownNames:
         with pytest.raises(TVArgumentError) as caught:
             call(vault)
         assert message in str(caught.value)
+
+    def test_that_no_process_has_an_id_is_told(self, vault: TableVault) -> None:
+        with pytest.raises(TVArgumentError, match=r"There is no process 'zz'\. There are none yet\."):
+            vault.get_process("zz")
+        vault.create_table("words")
+        with pytest.raises(TVArgumentError, match=r"There is no process 'zz'\. None was given an id yet") as caught:
+            vault.get_process("zz")
+        assert "get_active_processes()" in str(caught.value)
 
 
 class TestTables:
@@ -566,8 +626,11 @@ class TestWriting:
 
     def test_needs_an_instance_that_is_edited_externally(self, vault: TableVault) -> None:
         vault.create_table("words")
-        with pytest.raises(TVArgumentError, match=r"Create one with create_instance\('words', version='base'"):
+        message = r"Create one with create_instance\('words', version='base', external_edit=True\)\."
+        with pytest.raises(TVArgumentError, match=message):
             vault.write_instance(FRAME, "words")
+        with pytest.raises(TVArgumentError, match=r"Create one with create_instance\('words', version='base'\)\."):
+            vault.execute_instance("words")
         vault.create_instance("words")
         with pytest.raises(TVArgumentError, match="create the instance with external_edit=True"):
             vault.write_instance(FRAME, "words")
@@ -597,6 +660,8 @@ class TestWriting:
             (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, TVTableError, "Two columns are named 'a'"),
             (FRAME.set_index("n"), {}, TVTableError, r"index named 'n'\. Call reset_index"),
             (FRAME, {"text": "artifact_string"}, TVArtifactError, "'one'"),
+            (pd.DataFrame({"x": ["é\n"]}), {"x": "Int8"}, TVTableError, r"holds 'é\\n'"),
+            (pd.DataFrame({"x": ["é.txt"]}), {"x": "artifact_string"}, TVArtifactError, "'é.txt'"),
             ([1, 2], {}, TVArgumentError, "DataFrame"),
         ],
     )
@@ -742,9 +807,11 @@ class TestBuilderFilesAndCode:
             (lambda v, d: v.create_code_module("x", f"{d}/none"), "none is neither a folder nor a .py file"),
             (lambda v, d: v.create_code_module(copy_dir=str(d)), "holds no .py files"),
             (lambda v, d: v.create_builder_file("words", "x_index", text=index("n")), "Only the table's IndexBuilder"),
-            (lambda v, d: v.create_code_module("class.x", text=CODE), "not allowed"),
+            (lambda v, d: v.create_code_module("class x", text=CODE), "not allowed"),
             (lambda v, d: v.create_code_module("a-b", text=CODE), "must be a Python identifier"),
             (lambda v, d: v.create_code_module("x", text="def x(:"), r"x\.py:1:7: This is not Python"),
+            (lambda v, d: v.create_code_module("x", str(d), CODE), "text=, or where it lies as copy_dir=, not both"),
+            (lambda v, d: v.create_builder_file("words", "x", "", str(d), "a: 1"), "not both"),
         ],
     )
     def test_mistakes_are_told(
@@ -758,6 +825,44 @@ class TestBuilderFilesAndCode:
             call(vault, empty)
         assert vault.get_builders_list("words") == ["words_index"]
         assert vault.get_code_modules_list() == []
+
+    def test_a_folder_with_files_that_would_be_skipped_is_refused(self, vault: TableVault, tmp_path: Path) -> None:
+        (tmp_path / "sources").mkdir()
+        (tmp_path / "sources" / "size.yaml").write_text(column("size", function="rows"))
+        (tmp_path / "sources" / "more.yml").write_text(column("more", function="rows"))
+        vault.create_table("words")
+        vault.create_instance("words")
+        with pytest.raises(TVArgumentError, match=r"more\.yml in the folder .* would be skipped.* ends in \.yaml"):
+            vault.create_builder_file("words", copy_dir=tmp_path / "sources")
+        assert vault.get_builders_list("words") == ["words_index"]
+        vault.create_builder_file("words", "size", copy_dir=tmp_path / "sources")  # what is named isn't skipped
+
+    def test_files_that_are_no_builders_are_not_listed_and_stop_an_execution(
+        self, vault: TableVault, vault_dir: Path
+    ) -> None:
+        begin(vault, "words", {"index": index("n")}, code=CODE)
+        folder = vault_dir / "words/TEMP_base/builders"
+        (folder / "folder.yaml").mkdir()
+        (folder / "link.yaml").symlink_to("words_index.yaml")
+        (folder / "bad name.yaml").write_text(column("x", function="rows"))
+        assert vault.get_builders_list("words") == ["words_index"]
+        with pytest.raises(TVFileError, match=r"link\.yaml is a link"):
+            vault.get_builder_str("words", "link")
+        for name in ("bad name", "folder", "../builders/words_index"):
+            with pytest.raises(TVArgumentError, match=f"has no builder '{name}'"):
+                vault.get_builder_str("words", name)
+        for name, message in {
+            "bad name": r"bad name\.yaml: The builder name 'bad name' is not allowed.* Rename the file",
+            "folder": r"folder\.yaml: This is a link, or no file",
+            "link": r"link\.yaml: This is a link, or no file",
+        }.items():
+            with pytest.raises(TVBuilderError, match=message) as caught:
+                vault.execute_instance("words")
+            assert caught.value.location is not None
+            path = Path(caught.value.location.path)
+            assert path == folder / f"{name}.yaml"
+            path.rmdir() if name == "folder" else path.unlink()
+        vault.execute_instance("words")
 
     def test_only_the_form_is_checked_when_a_builder_is_created(self, vault: TableVault) -> None:
         vault.create_table("words")
@@ -774,6 +879,7 @@ class TestBuilderFilesAndCode:
             ("a: &x 1\n", r"x\.yaml:1:4: .*[Aa]nchor"),
             ("a: !!python/object:os.system 1\n", r"x\.yaml:1:4: .*tag"),
             ("a: 1\na: 2\n", r"x\.yaml:2:1: The key 'a' is given twice"),
+            ("é: 1\né: 2\n", r"x\.yaml:2:1: The key 'é' is given twice"),
             ("a: " + "[" * 60 + "]" * 60, "deep"),
             ("a: b\n" * 1_000_000, "more than 1,048,576 characters"),
             ("", "is empty"),
@@ -887,6 +993,16 @@ class TestProcesses:
             TVArgumentError, match=r"'p' was started for other work .*table_name: 'words' then, 'more' now"
         ):
             vault.create_table("more", process_id="p")
+        begin(vault, "numbers", {"index": index("n")})
+        text = column("size", function="rows", arguments={"x": "y" * 500})
+        vault.create_builder_file("numbers", "size", text=text + "# one", process_id="q")
+        with pytest.raises(TVArgumentError) as caught:
+            vault.create_builder_file("numbers", "size", text=text + "# two", process_id="q")
+        assert "texts['size']: '...yyyyyyyyyyy" in str(caught.value)
+        assert "# one' then, '...yyyyyyy" in str(caught.value)
+        assert len(str(caught.value)) < 400
+        with pytest.raises(TVArgumentError, match=r"texts\['other'\]: missing then, 'builder_type.*\.\.\.' now"):
+            vault.create_builder_file("numbers", "other", text=text, process_id="q")
         with pytest.raises(
             TVArgumentError, match="'p' was started by create_table, so it can't be used for delete_table"
         ):
@@ -950,6 +1066,26 @@ class TestThreadsAndInterpreters:
         held = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
         ours = {path for path in held if path.startswith(str(vault_dir))}
         assert ours <= {str(vault_dir / "metadata/catalog.sqlite")}
+
+    def test_a_vault_can_be_handed_to_a_worker(self, vault_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(vault_dir.parent)
+        vault = TableVault(vault_dir.name, "ada", create=True, lock_timeout=7.5)
+        vault.create_table("words")
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context, initializer=os.chdir, initargs=("/",)) as pool:
+            process_id = pool.submit(TableVault.create_instance, vault, "words").result()
+        assert vault.get_process(process_id).author == "ada"
+        assert vault.get_process(process_id).pid != os.getpid()
+        assert vault.get_table_instances("words", include_temp=True) == ["TEMP_base"]
+
+    def test_a_copy_opens_the_same_vault_in_the_same_way(self, vault_dir: Path) -> None:
+        TableVault(vault_dir, "ada", create=True).create_table("words")
+        vault = TableVault(vault_dir, "bob", parent_id="p", lock_timeout=0)
+        again = pickle.loads(pickle.dumps(vault))
+        assert (again.db_dir, again.author, repr(again)) == (vault.db_dir, "bob", repr(vault))
+        with pytest.raises(TVArgumentError, match="There is no process 'p'"):
+            again.create_table("more")
+        assert again.get_table_instances() == ["words"]
 
 
 class TestFilesOfAnInstance:

@@ -213,6 +213,11 @@ def note_call(text: str) -> None:
         os.close(descriptor)
 
 
+def die_at_ground_call(nth: int) -> None:
+    """Let this very interpreter be killed at its ``nth`` ground call: for one that was forked to die."""
+    _rehearse(None, [Fault(GROUND, Action.KILL, nth)])
+
+
 def pass_point(point: str) -> None:
     """Tell that this worker is at a point. Nothing happens where no fault is rehearsed."""
     if _rehearsal is not None:
@@ -222,7 +227,7 @@ def pass_point(point: str) -> None:
 class _Rehearsal:
     """What is to happen in this worker, and where."""
 
-    def __init__(self, connection: Connection, faults: Sequence[Fault]) -> None:
+    def __init__(self, connection: Connection | None, faults: Sequence[Fault]) -> None:
         self._connection = connection
         self._faults = {fault.point: fault for fault in faults}
         self._times = Counter[str]()
@@ -251,9 +256,11 @@ class _Rehearsal:
             case Action.REFUSE:
                 raise TVArgumentError("no such thing")
             case Action.WAIT:
+                assert self._connection is not None
                 self._connection.send(("arrived", fault.point))
                 self._connection.recv()
             case Action.TELL:
+                assert self._connection is not None
                 self._connection.send(("arrived", fault.point))
 
     def install(self) -> None:
@@ -305,6 +312,12 @@ def _watch_commits(point: str) -> None:
 _rehearsal: _Rehearsal | None = None
 
 
+def _rehearse(connection: Connection | None, faults: Sequence[Fault]) -> None:
+    global _rehearsal
+    _rehearsal = _Rehearsal(connection, faults)
+    _rehearsal.install()
+
+
 def _work(
     connection: Connection,
     environment: Mapping[str, str],
@@ -312,13 +325,11 @@ def _work(
     task: Callable[..., object],
     arguments: tuple[object, ...],
 ) -> None:
-    global _rehearsal
     os.environ.update(environment)
     # Whoever runs the tests may ignore these signals; a worker of ours is what a user starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _rehearsal = _Rehearsal(connection, faults)
-    _rehearsal.install()
+    _rehearse(connection, faults)
     try:
         result = task(*arguments)
     except BaseException as error:

@@ -53,9 +53,8 @@ class Catalog:
         self._local = _ThreadConnection()
         if os.environ.get(NETWORK_VARIABLE) != "1" and (kind := files.network_file_system(path.parent)):
             raise TVFileError(
-                f"{path} lies on a network file system ({kind}), where locks can't be relied on. Move the vault to "
-                "a local "
-                f"disk, or set {NETWORK_VARIABLE}=1 if only one machine ever uses it.",
+                f"{path} lies on a network file system ({kind}), where locks can't be relied on. Move the vault to a "
+                f"local disk, or set {NETWORK_VARIABLE}=1 if only one machine ever uses it.",
                 path=path,
             )
 
@@ -133,8 +132,8 @@ class Catalog:
         if connection is None:
             if forks.is_torn(self.path):
                 raise TVFileError(
-                    f"This worker was forked while its parent was in the middle of a transaction on {self.path}, so "
-                    "it can't use it. Start it by multiprocessing's 'forkserver' or 'spawn' method instead, or fork "
+                    f"This worker was forked while its parent was in the middle of a transaction on {self.path}, so it "
+                    "can't use it. Start it by multiprocessing's 'forkserver' or 'spawn' method instead, or fork "
                     "again.",
                     path=self.path,
                 )

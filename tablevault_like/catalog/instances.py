@@ -15,11 +15,10 @@ from tablevault_like.errors import TVArgumentError, nearest
 from tablevault_like.model import Column, InstanceRecord, InstanceStatus, TableRecord
 
 _SELECT = (
-    "SELECT instances.*, tables.name AS table_name, tables.folder AS folder, tables.next_folder, origins.name AS "
-    "origin_table"
-    " FROM instances JOIN tables USING (table_id)"
-    " LEFT JOIN tables AS origins ON origins.table_id = instances.origin_table_id WHERE instances.deleted_at IS "
-    "NULL AND tables.deleted_at IS NULL"
+    "SELECT instances.*, tables.name AS table_name, tables.folder AS folder, tables.next_folder,"
+    " origins.name AS origin_table FROM instances JOIN tables USING (table_id)"
+    " LEFT JOIN tables AS origins ON origins.table_id = instances.origin_table_id"
+    " WHERE instances.deleted_at IS NULL AND tables.deleted_at IS NULL"
 )
 
 
@@ -65,9 +64,8 @@ def newest(
 ) -> InstanceRecord | None:
     """Return the newest materialized instance of a version, ``None`` if there is none."""
     row = db.execute(
-        f"{_SELECT} AND tables.name = ? AND instances.version = ? AND status = 'materialized' AND active >= ? AND "
-        "success >= ?"
-        " ORDER BY number DESC LIMIT 1",
+        f"{_SELECT} AND tables.name = ? AND instances.version = ? AND status = 'materialized' AND active >= ?"
+        " AND success >= ? ORDER BY number DESC LIMIT 1",
         (table, version, active_only, successful_only),
     ).fetchone()
     return None if row is None else _record(row)
@@ -91,7 +89,7 @@ def get_newest(
         elif others:
             hint = nearest(version, {instance.version for instance in others})
         else:
-            hint = " Nothing of it was executed or written yet."
+            hint = " It has none of any other version either: execute or write one first."
         raise TVArgumentError(f"Table {table!r} has no {kind}materialized instance of version {version!r}.{hint}")
     return found
 

@@ -60,8 +60,12 @@ def get(db: Database, process_id: str) -> ProcessRow:
     found = find(db, process_id)
     if found is None:
         # Generated ids are nobody's typing error, and there may be very many.
-        rows = db.execute("SELECT process_id FROM processes WHERE named ORDER BY number DESC LIMIT 1000")
-        raise TVArgumentError(f"There is no process {process_id!r}.{nearest(process_id, [row[0] for row in rows])}")
+        rows = db.execute("SELECT process_id FROM processes WHERE named ORDER BY number DESC LIMIT 1000").fetchall()
+        if not rows and db.execute("SELECT 1 FROM processes LIMIT 1").fetchone():
+            hint = " None was given an id yet; get_active_processes() lists those that haven't ended."
+        else:
+            hint = nearest(process_id, [row[0] for row in rows])
+        raise TVArgumentError(f"There is no process {process_id!r}.{hint}")
     return found
 
 
@@ -126,6 +130,38 @@ def add(
             now,
             ended,
         ),
+    )
+
+
+def add_ended(db: Database, row: ProcessRow, steps: Sequence[StepRecord]) -> None:
+    """Record a process that has ended elsewhere, in another vault, with the steps that it had."""
+    error = row.error and json.dumps([row.error.type, row.error.message, row.error.traceback])
+    db.execute(
+        "INSERT INTO processes (process_id, operation, arguments, author, named, parent_id, state, epoch, pid, error,"
+        " created_at, started_at, updated_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row.process_id,
+            row.operation,
+            json.dumps(row.arguments),
+            row.author,
+            row.named,
+            row.parent_id,
+            row.state,
+            row.epoch,
+            row.pid,
+            error,
+            row.created_at,
+            row.started_at,
+            row.updated_at,
+            row.ended_at,
+        ),
+    )
+    db.executemany(
+        "INSERT INTO steps (process_id, position, name, started_at, finished_at) VALUES (?, ?, ?, ?, ?)",
+        [
+            (row.process_id, position, step.name, step.started_at, step.finished_at)
+            for position, step in enumerate(steps)
+        ],
     )
 
 
@@ -227,8 +263,8 @@ def report_step(
 ) -> None:
     """Record how far a step is. The rows are committed already."""
     db.execute(
-        "UPDATE steps SET rows_done = ?, rows_failed = ?, rows_reused = ?, rows_total = ? WHERE process_id = ? AND "
-        "name = ?",
+        "UPDATE steps SET rows_done = ?, rows_failed = ?, rows_reused = ?, rows_total = ?"
+        " WHERE process_id = ? AND name = ?",
         (done, failed, reused, total, process_id, name),
     )
     db.execute("UPDATE processes SET updated_at = ? WHERE process_id = ?", (now, process_id))

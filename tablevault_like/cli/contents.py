@@ -67,6 +67,7 @@ def has_temporary(session: Session, table: str, version: str) -> bool:
 
 def _list_tables(session: Session) -> None:
     described = [_describe_table(session, name) for name in session.reader.table_names()]
+    documents = [document for document, _ in described]
     right = ("INSTANCES", "ROWS")
     columns = ("TABLE", *right, "NEWEST", "TEMPORARY", "AUTHOR", "DESCRIPTION")
 
@@ -76,36 +77,38 @@ def _list_tables(session: Session) -> None:
                 each["table_name"],
                 f"{each['instances']:,}",
                 _number(each["rows"]),
-                moment(each["newest_at"]),
+                moment(newest.materialized_at if newest else None),
                 ", ".join(each["temporary"]),
                 each["author"],
                 each["description"],
             ]
-            for each in described
+            for each, newest in described
         ]
         return (
             Listing(columns, rows, right=right) if rows else "There is no table yet: `tvl create-table NAME` makes one."
         )
 
-    session.output.give(described, people)
+    session.output.give(documents, people)
 
 
-def _describe_table(session: Session, name: str) -> dict[str, Any]:
+def _describe_table(session: Session, name: str) -> tuple[dict[str, Any], InstanceRecord | None]:
+    """Return what is told of a table, and its newest instance."""
     described = session.reader.describe(table=name, instance_id=None)
     found = session.reader.instance_records(name)
     materialized = [record for record in found if not record.is_temporary]
     newest = materialized[-1] if materialized else None
-    return {
+    document = {
         "table_name": name,
         "description": described["description"],
         "author": described["author"],
         "created": described["created"],
         "instances": len(materialized),
         "newest": newest and newest.instance_id,
-        "newest_at": newest and newest.materialized_at,
+        "newest_at": newest and describe_instance(newest)["materialized"],
         "rows": newest and newest.rows,
         "temporary": [record.instance_id for record in found if record.is_temporary],
     }
+    return document, newest
 
 
 def _list_instances(session: Session, table: str, found: list[InstanceRecord]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
@@ -15,9 +18,10 @@ from tablevault_like.cli.errors import ExitCode
 from tablevault_like.cli.formats import counted, duration, rate
 from tablevault_like.cli.instances import made_by
 from tablevault_like.cli.options import Table, TemporaryVersion
-from tablevault_like.cli.output import Listing, note
+from tablevault_like.cli.output import ClosedOutput, Listing, note
 from tablevault_like.cli.session import Finished, Session, Writing
 from tablevault_like.cli.words import command_line
+from tablevault_like.errors import TableVaultError, TVArgumentError
 from tablevault_like.model import (
     BASE_VERSION,
     InstanceRecord,
@@ -27,6 +31,11 @@ from tablevault_like.model import (
     StepRecord,
     new_process_id,
 )
+from tablevault_like.vault import TableVault
+
+_POLL_SECONDS = 0.05
+_NOTHING_TO_TELL = (ClosedOutput, TableVaultError, sqlite3.Error, OSError)
+"""What keeps a hint from being told, and is no reason to end an execution."""
 
 
 @command("execute", panel=Panel.INSTANCES, example="tvl execute stories --resumable", runs_user_code=True)
@@ -49,17 +58,14 @@ def execute(
     """Build a temporary instance by its builders, row by row, and materialize it.
 
     With --process-id (or --resumable, which makes one) what a builder's function raises, Ctrl-C and a crash only pause
-    the process: finished rows are kept, and the command that is printed first goes on with the rest. Without it they
-    revert the process.
+    the process: finished rows are kept, and the command that is printed when it has begun goes on with the rest.
+    Without it they revert the process.
     """
     if resumable and session.process_id is not None:
         raise typer.BadParameter("--resumable makes a new process id, so it can't be used with --process-id.")
     if resumable:
         session = replace(session, process_id=new_process_id())
-    if session.process_id is not None:
-        line = resume_line(session, session.process_id, {"table_name": table, "version": version})
-        note(f"Process {session.process_id}. To go on after an interruption: {line}")
-    with session.output.reserved():
+    with _told_how_to_go_on(session, table, version), session.output.reserved():
         finished = session.run(
             partial(
                 session.vault.execute_instance,
@@ -73,6 +79,48 @@ def execute(
     _give(session, finished, made_by(session, finished.record.process_id, table))
     if not finished.record.is_alive and finished.record.state not in (State.COMPLETED, State.MATERIALIZED):
         raise typer.Exit(ExitCode.PROCESS)
+
+
+@contextmanager
+def _told_how_to_go_on(session: Writing, table: str, version: str) -> Iterator[None]:
+    """Tell how to go on with a named process as soon as it has begun: with what is refused before, nobody can go on."""
+    if session.process_id is None:
+        yield
+        return
+    process_id, vault = session.process_id, session.vault
+    line = resume_line(session, process_id, {"table_name": table, "version": version})
+    before, is_told, is_over = _claim(vault, process_id), threading.Event(), threading.Event()
+
+    def tell_if_begun() -> None:
+        claim = _claim(vault, process_id)
+        if claim is not None and claim != before:
+            is_told.set()
+            note(f"Process {process_id}. To go on after an interruption: {line}")
+
+    def watch() -> None:
+        with suppress(*_NOTHING_TO_TELL):
+            while not is_told.is_set() and not is_over.wait(_POLL_SECONDS):
+                tell_if_begun()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+        if not is_told.is_set():
+            with suppress(*_NOTHING_TO_TELL):
+                tell_if_begun()
+
+
+def _claim(vault: TableVault, process_id: str) -> tuple[float, int] | None:
+    """Return what tells the claim of a process that can be gone on with from others, ``None`` if there is none."""
+    try:
+        record = vault.get_process(process_id)
+    except TVArgumentError:
+        return None
+    return (record.created_at, record.epoch) if record.state in (State.RUNNING, State.PAUSED) else None
 
 
 def _give(session: Writing, finished: Finished, made: InstanceRecord | None) -> None:

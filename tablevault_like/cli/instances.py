@@ -41,7 +41,7 @@ def create_instance(
     *,
     version: Annotated[str, typer.Option("--version", help="The version that it is to be.")] = BASE_VERSION,
     copy: Annotated[
-        bool, typer.Option("--copy", help="Copy the builders of the newest instance of this version.")
+        bool, typer.Option("--copy", help="Copy the builders of the newest instance of this version, if there is one.")
     ] = False,
     origin: Annotated[
         str,
@@ -80,6 +80,8 @@ def create_instance(
     )
     instance_id = temporary_id(version)
     sentence = f"Created {table}/{instance_id}."
+    if copy and not finished.had_completed and session.vault.get_descriptions(instance_id, table)["origin"] is None:
+        sentence += " There was no instance to copy, so it is a new one."
     if not finished.had_completed and not external_edit:
         place = InstanceLayout(session.reader.folder(table=table, instance_id=instance_id))
         names = session.vault.get_builders_list(table, version=version)

@@ -77,7 +77,13 @@ class Writing(Driving):
     def run(self, call: Callable[..., str]) -> Finished:
         """Call a method of the vault with the process id that was given, and return what became of the process."""
         had_completed = self._has_completed()
-        process_id = call(process_id=self.process_id)
+        try:
+            process_id = call(process_id=self.process_id)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Who has begun something tells what became of it.
+            if not getattr(error, "__notes__", ()):
+                error.add_note("Nothing had begun.")
+            raise
         return Finished(self.vault.get_process(process_id), had_completed)
 
     def give(self, finished: Finished, sentence: str, **known: object) -> None:

@@ -80,12 +80,15 @@ def create_code_module(
 ) -> None:
     """Create code modules, or replace those that have their names.
 
-    Without --from, a template is written under the given name. Nothing is executed; that it is Python is checked.
+    Without --from, a template is written under the given name. A folder with an __init__.py is a package. Nothing is
+    executed; that it is Python is checked.
     """
     path, text = _source(source, name=module)
     finished = session.run(partial(session.vault.create_code_module, module, copy_dir=path, text=text))
     layout = Layout(session.folder.absolute())
-    _give(session, finished, [layout.module(name) for name in finished.record.arguments["texts"]])
+    wrote = [layout.module(name.replace(".", "/")) for name in finished.record.arguments["texts"]]
+    wrote += [layout.module(name).with_suffix("") for name in finished.record.arguments.get("packages", ())]
+    _give(session, finished, wrote)
 
 
 @command("delete-code-module", panel=Panel.SOURCES, example="tvl delete-code-module prompts")

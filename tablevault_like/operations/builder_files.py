@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,13 @@ class CreateBuilderFile(Operation):
 
     @classmethod
     def read(
-        cls, table_name: str, builder_name: str | None, version: str, *, copy_dir: str | None, text: str | None
+        cls,
+        table_name: str,
+        builder_name: str | None,
+        version: str,
+        *,
+        copy_dir: str | os.PathLike[str] | None,
+        text: str | None,
     ) -> CreateBuilderFile:
         """Make the operation from a text, a file, a folder of files, or nothing (a template)."""
         from tablevault_like.builders.template import template
@@ -99,11 +106,11 @@ class DeleteBuilderFile(Operation):
         temporary = publication.get_temporary(view.db, self.table_name, self.version)
         place = places.instance_layout(view.layout, temporary)
         check_builder_name(self.builder_name)
-        if not place.builder(self.builder_name).exists():
-            known = sorted(path.stem for path in place.builders.glob("*.yaml"))
+        known = places.builder_files(place, self.table_name)
+        if self.builder_name not in known:
             raise TVArgumentError(
                 f"{self.table_name}/{temporary.instance_id} has no builder {self.builder_name!r}."
-                f"{nearest(self.builder_name, known)}"
+                f"{nearest(self.builder_name, list(known))}"
             )
         return _declaration(self.table_name, self.version, (self.builder_name,))
 
@@ -133,7 +140,8 @@ def _replacements(run: Run, table_name: str, version: str, texts: Mapping[str, s
     if record is None:
         return Replacements(run.files.replaced, {}, run.fenced)
     place = places.instance_layout(run.layout, record)
-    changes = {place.builder(name): text for name, text in texts.items()}
+    known = places.builder_files(place, table_name)
+    changes = {known.get(name, place.builder(name)): text for name, text in texts.items()}
     return Replacements(run.files.replaced, changes, run.fenced)
 
 

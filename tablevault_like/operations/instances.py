@@ -68,9 +68,8 @@ class CreateInstance(Operation):
         tables.get(view.db, self.table_name)
         if instances.find(view.db, self.table_name, temporary_id(self.version)) is not None:
             raise TVArgumentError(
-                f"Table {self.table_name!r} has a temporary instance of version {self.version!r} already. Execute "
-                "it, or "
-                f"delete it with delete_instance({temporary_id(self.version)!r}, {self.table_name!r})."
+                f"Table {self.table_name!r} has a temporary instance of version {self.version!r} already. Execute it, "
+                f"or delete it with delete_instance({temporary_id(self.version)!r}, {self.table_name!r})."
             )
         if self.external_edit and self.builders:
             raise TVArgumentError(
@@ -262,12 +261,11 @@ class WriteInstance(Operation):
             raise TVProcessError(
                 "There is no frame to write: no process of this id has kept one. Call write_instance() with the frame."
             )
-        temporary = publication.get_temporary(view.db, self.table_name, self.version)
+        temporary = publication.get_temporary(view.db, self.table_name, self.version, external_edit=True)
         if not temporary.external_edit:
             raise TVArgumentError(
-                f"{self.table_name}/{temporary.instance_id} is made by builders: call execute_instance(). To write "
-                "a frame, "
-                "create the instance with external_edit=True."
+                f"{self.table_name}/{temporary.instance_id} is made by builders: call execute_instance(). To write a "
+                "frame, create the instance with external_edit=True."
             )
         needed = [LockRequest.exclusive(Resource.instance(self.table_name, temporary.instance_id))]
         for table, instance_id in self.dependencies:
@@ -312,7 +310,7 @@ class WriteInstance(Operation):
 
     def _temporary(self, run: Run) -> InstanceRecord:
         with run.journal.catalog.snapshot() as db:
-            return publication.get_temporary(db, self.table_name, self.version)
+            return publication.get_temporary(db, self.table_name, self.version, external_edit=True)
 
     def _stage(self, run: Run, temporary: InstanceRecord) -> Publication:
         import pandas as pd
@@ -358,9 +356,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _origin_builders(run: Run, origin: InstanceRecord, table_name: str) -> dict[str, str]:
     """Return the builder files of an origin. Its index builder is named after the table that it is copied to."""
-    place = places.instance_layout(run.layout, origin)
-    if not place.builders.is_dir():
-        return {}
-    texts = {path.stem: files.read_text(path) for path in sorted(place.builders.glob("*.yaml"))}
+    found = places.builder_files(places.instance_layout(run.layout, origin), origin.table_name)
+    texts = {name: files.read_text(path) for name, path in found.items()}
     index = texts.pop(origin.table_name + INDEX_SUFFIX, None)
     return texts if index is None else {table_name + INDEX_SUFFIX: index, **texts}

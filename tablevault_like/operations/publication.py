@@ -50,20 +50,20 @@ class Publication:
             "external_edit": temporary.external_edit,
             "origin_table": temporary.origin_table,
             "origin": temporary.origin_id,
-            "created_at": temporary.created_at,
-            "materialized_at": run.now(),
             "process_id": run.process_id,
             "rows": self.rows,
         }
+        times = {"created_at": temporary.created_at, "materialized_at": run.now()}
         known = {
             **described,
+            **times,
             "columns": [[column.name, column.dtype] for column in self.columns],
             "sources": [list(source) for source in self.sources],
             **self.extra,
         }
         for path in (folder.manifest, folder.description):
             files.remove(path)
-        descriptions.write_instance(folder, described)
+        descriptions.write_instance(folder, described, **times)
         return replace(self, manifest_sha256=manifests.write(folder.folder, folder.manifest, known=known))
 
     def place(self, run: Run) -> None:
@@ -150,8 +150,11 @@ def remove(run: Run, table_name: str, instance_id: str) -> None:
             files.place(placed.folder, files.available_name(run.files.staging, instance_id))
 
 
-def get_temporary(db: Database, table_name: str, version: str) -> InstanceRecord:
-    """Return the temporary instance of a version. Raises TVArgumentError, with what to do, if there is none."""
+def get_temporary(db: Database, table_name: str, version: str, *, external_edit: bool = False) -> InstanceRecord:
+    """Return the temporary instance of a version. Raises TVArgumentError, with what to do, if there is none.
+
+    ``external_edit``: it is wanted for a frame, not for builders. It may be of the other kind all the same.
+    """
     tables.get(db, table_name)
     found = instances.find(db, table_name, temporary_id(version))
     if found is None:
@@ -163,7 +166,7 @@ def get_temporary(db: Database, table_name: str, version: str) -> InstanceRecord
         there = f" (there is one for {', '.join(sorted(known))})" if known else ""
         raise TVArgumentError(
             f"Table {table_name!r} has no temporary instance of version {version!r}{there}. Create one with "
-            f"create_instance({table_name!r}, version={version!r})."
+            f"create_instance({table_name!r}, version={version!r}{', external_edit=True' if external_edit else ''})."
         )
     return found
 

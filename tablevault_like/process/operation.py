@@ -34,6 +34,8 @@ from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.model import LockRequest
 from tablevault_like.process.run import Run
 
+_SHOWN = 60
+
 HOW = {"identifies": False}
 """Field metadata: the argument says how the work is run, not what it is, so a resume may change it."""
 INPUT = {"identifies": False, "is_stored": False}
@@ -168,7 +170,7 @@ class Operation(ABC):
         for field in dataclasses.fields(self):
             now = _jsonable(getattr(self, field.name))
             if field.metadata.get("identifies", True) and field.name in recorded and recorded[field.name] != now:
-                found.append(f"{field.name}: {recorded[field.name]!r} then, {now!r} now")
+                found.extend(_differences(field.name, recorded[field.name], now))
         return found
 
 
@@ -178,6 +180,28 @@ REGISTRY: dict[str, type[Operation]] = {}
 def rebuild(name: str, arguments: Mapping[str, Any]) -> Operation:
     """Return the operation that was recorded under ``name`` with these arguments."""
     return REGISTRY[name].from_arguments(arguments)
+
+
+def _differences(name: str, then: object, now: object) -> list[str]:
+    """Tell how an argument differs from what was recorded; of a mapping only the entries that do."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        names = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+        return [told for key in names for told in _differences(f"{name}[{key!r}]", then.get(key), now.get(key))]
+    if isinstance(then, str) and isinstance(now, str) and max(len(then), len(now)) > _SHOWN:
+        # From a bit before the place where they part: what comes earlier would look the same.
+        alike = next((at for at, (a, b) in enumerate(zip(then, now, strict=False)) if a != b), min(len(then), len(now)))
+        start = max(alike - _SHOWN // 3, 0)
+        then, now = (f"{'...' if start else ''}{text[start:]}" for text in (then, now))
+    return [f"{name}: {_shown(then)} then, {_shown(now)} now"]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "...")
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _jsonable(value: Any) -> Any:

@@ -110,8 +110,7 @@ class Runner:
         if existing.operation != start.operation.name:
             raise TVArgumentError(
                 f"Process {process_id!r} was started by {existing.operation}, so it can't be used for "
-                f"{start.operation.name}. "
-                "Give another process_id."
+                f"{start.operation.name}. Give another process_id."
             )
         if different := start.operation.differences(existing.arguments):
             ways = "Call it with the same arguments, or give another process_id"

@@ -321,9 +321,8 @@ class Start:
         return TVLockError(
             f"{self.operation.name} needs a lock that is held, and gave up {waited}: {held.request.resource} "
             f"({held.request.mode}) is held by {records.summary(record)}. Wait and call again (lock_timeout= waits "
-            "longer), "
-            f"resume the holder with its process_id, or stop it with stop_process({held.process_id!r}"
-            f"{', force=True' if record.is_alive else ''}).",
+            "longer), resume the holder with its process_id, or stop it with "
+            f"stop_process({held.process_id!r}{', force=True' if record.is_alive else ''}).",
             resource=str(held.request.resource),
             holder=held.process_id,
         )
@@ -341,8 +340,7 @@ class Start:
         held = blocked.held[0]
         return TVLockError(
             f"{self.operation.name} would wait for ever: {held.request.resource} is held by process "
-            f"{held.process_id!r}, "
-            "which in turn waits for an ancestor of this one. Let one of the two finish first.",
+            f"{held.process_id!r}, which in turn waits for an ancestor of this one. Let one of the two finish first.",
             resource=str(held.request.resource),
             holder=held.process_id,
         )

@@ -45,16 +45,14 @@ def end_worker(path: Path, lock: WorkerLock, *, process_id: str, local: Run | No
         except psutil.AccessDenied as error:
             raise TVProcessError(
                 f"The worker of process {process_id!r} (pid {found.pid}) belongs to another user, so it can't be "
-                "ended. It "
-                "was fenced and writes nothing more. Ask its owner, then call stop_process() again.",
+                "ended. It was fenced and writes nothing more. Ask its owner, then call stop_process() again.",
                 process_id=process_id,
             ) from error
         if _take_over(lock, seconds=seconds):
             return
     raise TVProcessError(
         f"The worker of process {process_id!r} (pid {found.pid}) didn't end. It was fenced and writes nothing more; "
-        "call "
-        "stop_process() again when it is gone.",
+        "call stop_process() again when it is gone.",
         process_id=process_id,
     )
 
@@ -64,9 +62,8 @@ def _end_local(lock: WorkerLock, *, process_id: str, local: Run | None) -> None:
         local.stop.abandon()
     if not _take_over(lock, seconds=_TERMINATE_SECONDS):
         raise TVProcessError(
-            f"Process {process_id!r} runs in a thread of this very interpreter, and its function doesn't end. It "
-            "was fenced "
-            "and writes nothing more; call stop_process() again when the function has returned.",
+            f"Process {process_id!r} runs in a thread of this very interpreter, and its function doesn't end. It was "
+            "fenced and writes nothing more; call stop_process() again when the function has returned.",
             process_id=process_id,
         )
 

@@ -7,7 +7,7 @@ What conditions compare with is data: no text in it is ever executed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -16,7 +16,8 @@ import numpy as np
 
 from tablevault_like.references.frames import Table
 from tablevault_like.references.indexes import Positions
-from tablevault_like.references.literals import read_number
+from tablevault_like.references.keywords import occurring
+from tablevault_like.references.literals import Literals, read_number
 from tablevault_like.references.syntax import INDEX, Between, Condition, Equal, Template
 from tablevault_like.references.values import Value
 
@@ -44,6 +45,29 @@ class Test(Search, Protocol):
     def keep(self, positions: Positions, index: int | None, row_key: str | None) -> Positions:
         """Return those of the rows that pass."""
         ...
+
+
+def check_condition(condition: Condition, key: str, literals: Literals | None) -> None:
+    """Raise TableReferenceError for text in a condition that no value of its column is, or that is no position.
+
+    ``key`` is the name of the condition's key, ``literals`` reads text as its column's type: None if that isn't known
+    yet. What references or keywords give is not looked at.
+    """
+    reads: Mapping[Template, Callable[[Any], Any]]
+    match condition.value:
+        case Between(start, stop) if key == INDEX:
+            reads = {start: _reads_position(start, whole=False), stop: _reads_position(stop, whole=False)}
+        case Equal(template) if key == INDEX:
+            reads = {template: _reads_position(template, whole=True)}
+        case Between(start, stop) if literals is not None:
+            reads = {bound: _reads_bound(bound, key, literals) for bound in (start, stop)}
+        case Equal(template) if literals is not None:
+            reads = {template: _reads_value(template, key, literals)}
+        case _:
+            reads = {}
+    for template, read in reads.items():
+        if template.literal is not None and not occurring(template.literal):
+            read(template.literal)
 
 
 def make_search(
@@ -252,23 +276,35 @@ def _operand(template: Template, column: str, table: Table, value_of: Callable[[
     if template.sole_reference is not None:
         return Operand(column, value, template)
     literals = table.literals(column)
-
-    def read(text: Any) -> Any:
-        try:
-            choices = literals.read(str(text))
-        except ValueError as error:
-            raise template.error(f"The condition doesn't fit the column {column!r}: {error}.") from None
-        return choices[0] if literals.is_definite else choices
-
-    return Operand(column, value.then(read), template, is_choice=not literals.is_definite)
+    read = _reads_value(template, column, literals)
+    if literals.is_definite:
+        return Operand(column, value.then(lambda text: read(text)[0]), template)
+    return Operand(column, value.then(read), template, is_choice=True)
 
 
 def _bound(template: Template, column: str, table: Table, value_of: Callable[[Template], Value]) -> Value:
     value = value_of(template)
     if template.sole_reference is not None:
         return value
-    literals = table.literals(column)
+    return value.then(_reads_bound(template, column, table.literals(column)))
 
+
+def _position(template: Template, value_of: Callable[[Template], Value], *, whole: bool) -> Value:
+    value = value_of(template)
+    return value if template.sole_reference is not None else value.then(_reads_position(template, whole=whole))
+
+
+def _reads_value(template: Template, column: str, literals: Literals) -> Callable[[Any], tuple[Any, ...]]:
+    def read(text: Any) -> tuple[Any, ...]:
+        try:
+            return literals.read(str(text))
+        except ValueError as error:
+            raise template.error(f"The condition doesn't fit the column {column!r}: {error}.") from None
+
+    return read
+
+
+def _reads_bound(template: Template, column: str, literals: Literals) -> Callable[[Any], Any]:
     def read(text: Any) -> Any:
         try:
             return literals.read_bound(str(text))
@@ -277,18 +313,14 @@ def _bound(template: Template, column: str, table: Table, value_of: Callable[[Te
                 f"The range doesn't fit the column {column!r}: {error}. A time with ':' in it stands in quotes."
             ) from None
 
-    return value.then(read)
+    return read
 
 
-def _position(template: Template, value_of: Callable[[Template], Value], *, whole: bool) -> Value:
-    value = value_of(template)
-    if template.sole_reference is not None:
-        return value
-
+def _reads_position(template: Template, *, whole: bool) -> Callable[[Any], int | float]:
     def read(text: Any) -> int | float:
         try:
             return read_number(str(text), whole=whole)
         except ValueError:
             raise template.error(f"'index' is the position of a row: a number from 0, not {text!r}.") from None
 
-    return value.then(read)
+    return read

@@ -15,6 +15,9 @@ class Keyword(StrEnum):
     RESUME_FROM = "~RESUME_FROM~"
 
 
+_ALL = tuple(map(str, Keyword))
+_KEYWORD_LIKE = re.compile(r"~[A-Z_]+~")
+_RESEMBLANCE = 0.75  # "~PROCESS~" and "~ROW_KEYS~" are taken for keywords, "~HOME~" and "~ROW~" are not
 _KEYWORD = re.compile("(" + "|".join(map(re.escape, Keyword)) + ")")
 
 
@@ -28,6 +31,22 @@ def split(text: str) -> tuple[str | Keyword, ...]:
         return (text,) if text else ()
     pieces = _KEYWORD.split(text)
     return tuple(Keyword(piece) if number % 2 else piece for number, piece in enumerate(pieces) if piece)
+
+
+def resembled(text: str) -> Keyword | None:
+    """Return the keyword that a text is meant for, if it is written like one and isn't one.
+
+    >>> resembled("~PROCESS_IDD~")
+    <Keyword.PROCESS_ID: '~PROCESS_ID~'>
+    >>> resembled("~HOME~"), resembled("~PROCESS_ID~"), resembled("as ~PROCESS_IDD~")
+    (None, None, None)
+    """
+    if text in _ALL or not _KEYWORD_LIKE.fullmatch(text):
+        return None
+    import difflib  # it takes long to import, and is needed for errors only
+
+    close = difflib.get_close_matches(text, _ALL, n=1, cutoff=_RESEMBLANCE)
+    return Keyword(close[0]) if close else None
 
 
 def occurring(text: str) -> frozenset[Keyword]:

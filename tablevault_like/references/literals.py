@@ -61,6 +61,11 @@ class Literals:
         stored = getattr(dtype, "numpy_dtype", dtype)
         self._float = stored if isinstance(stored, np.dtype) and stored.kind == "f" else None
 
+    @classmethod
+    def of_dtype(cls, dtype: Any) -> Literals:
+        """Return what reads texts as values of any column of a dtype. One of objects, or categories, may hold all."""
+        return cls(Cells(pd.Series([], dtype=dtype)))
+
     @property
     def is_definite(self) -> bool:
         """Tell whether a text has exactly one reading."""

@@ -123,7 +123,7 @@ def zone_name(zone: datetime.tzinfo | None) -> str | None:
         return None
     if isinstance(zone, zoneinfo.ZoneInfo) and zone.key is not None:
         return zone.key
-    if isinstance(zone, datetime.timezone):
+    if isinstance(zone, datetime.timezone) and zone.tzname(None) == _offset(zone).tzname(None):
         seconds = zone.utcoffset(None).total_seconds()
         if seconds == 0:
             return "UTC"
@@ -131,6 +131,11 @@ def zone_name(zone: datetime.tzinfo | None) -> str | None:
             sign, minutes = "-" if seconds < 0 else "+", int(abs(seconds)) // 60
             return f"{sign}{minutes // 60:02}:{minutes % 60:02}"
     raise ValueError(f"a time zone of type {type(zone).__module__}.{type(zone).__qualname__} can't be kept")
+
+
+def _offset(zone: datetime.timezone) -> datetime.timezone:
+    """Return a zone of fixed offset without the name that it may have been given."""
+    return datetime.timezone(zone.utcoffset(None))
 
 
 def datetime_dtype(unit: Unit, zone: datetime.tzinfo | None) -> str:
@@ -240,6 +245,8 @@ def _number_type(dtypes: set[np.dtype[Any]]) -> _Plain | None:
     dtype = np.result_type(*dtypes)
     if dtype.kind == "f" and not floats:  # int64 with uint64
         return None
+    if dtype == np.float16:  # pandas has no nullable one
+        dtype = np.dtype(np.float32)
     return pa.from_numpy_dtype(dtype), nullable_name(dtype.name)
 
 

@@ -201,4 +201,4 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _shown(name: str) -> str:
-    return ascii(name if len(name) <= 100 else f"{name[:97]}...")
+    return repr(name if len(name) <= 100 else f"{name[:97]}...")

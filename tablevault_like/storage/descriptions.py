@@ -6,14 +6,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from tablevault_like.layout import InstanceLayout, TableLayout
 from tablevault_like.model import InstanceRecord, TableRecord
 from tablevault_like.storage import files
-
-# libyaml's is five times as fast, where PyYAML was built with it.
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def write_table(place: TableLayout, record: TableRecord) -> None:
@@ -33,8 +28,11 @@ def describe_table(record: TableRecord) -> dict[str, object]:
     }
 
 
-def write_instance(place: InstanceLayout, fields: Mapping[str, object]) -> None:
+def write_instance(
+    place: InstanceLayout, known: Mapping[str, object], *, created_at: float, materialized_at: float
+) -> None:
     """Write what describes an instance into its folder, where nothing does yet, and sync it."""
+    fields = {**known, "created": _iso(created_at), "materialized": _iso(materialized_at)}
     files.write_file(place.description, _text(fields))
 
 
@@ -64,7 +62,11 @@ def _write(path: Path, fields: Mapping[str, object]) -> None:
 
 
 def _text(fields: Mapping[str, object]) -> str:
-    text: str = yaml.dump(dict(fields), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    import yaml  # it takes long to import, and most programs write no description
+
+    # libyaml's is five times as fast, where PyYAML was built with it.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(dict(fields), Dumper=dumper, sort_keys=False, allow_unicode=True)
     return text
 
 

@@ -122,8 +122,13 @@ def fit(values: Any, dtype: str, *, column: str, rows: Sequence[int]) -> Any:
         raise _misfit(value, dtype, column, rows[position], _reason(reason)) from error
     if array.null_count and isinstance(target, np.dtype) and target.kind in "biu":
         position = array.is_null().to_pylist().index(True)
-        hint = f"is missing; the dtype that allows that is {arrow.nullable_name(target.name)}"
-        raise _misfit(None, dtype, column, rows[position], hint)
+        raise TVTableError(
+            f"Row {rows[position]} of column {column!r} has no value, and the dtype {dtype!r} allows none to be "
+            f"missing. Give it a value, or give the column the dtype {arrow.nullable_name(target.name)!r} in 'dtypes', "
+            "which allows that.",
+            column=column,
+            row=rows[position],
+        )
     return array
 
 
@@ -305,15 +310,18 @@ def _is_missing(value: object) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    if not str(error):
+        return type(error).__name__
+    # pandas goes on with what to pass to the function of its that is called here.
+    return str(error).splitlines()[0].removesuffix(" You might want to try:").rstrip(".")
 
 
 def _misfit(value: object, dtype: str, column: str, row: int, reason: str) -> TVTableError:
-    shown = ascii(value)
+    shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     return TVTableError(
         f"Row {row} of column {column!r} holds {shown}, which doesn't fit the dtype {dtype!r}: {reason}. "
-        "Return a value that fits, or change the column's dtype in the builder's dtypes.",
+        "Give a value that fits, or give the column another dtype in 'dtypes'.",
         column=column,
         row=row,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tablevault_like.layout import InstanceLayout, Layout, TableLayout
-from tablevault_like.model import InstanceRecord, TableRecord
+from tablevault_like.model import INDEX_SUFFIX, InstanceRecord, TableRecord
 from tablevault_like.storage import files
 
 
@@ -22,6 +24,20 @@ def make_table_folder(place: TableLayout) -> None:
     """
     place.folder.mkdir(exist_ok=True)
     files.sync_directory(place.folder.parent)
+
+
+def builder_files(place: InstanceLayout, table: str) -> dict[str, Path]:
+    """Return the builder files of an instance by name.
+
+    An IndexBuilder that still bears an old name of its table counts as having the new one: its file follows a rename
+    when it can, and in a materialized instance never.
+    """
+    found = {path.stem: path for path in sorted(place.builders.glob("*.yaml"))}
+    index = table + INDEX_SUFFIX
+    named_like_one = [name for name in found if name.endswith(INDEX_SUFFIX)]
+    if index not in found and len(named_like_one) == 1:
+        found[index] = found.pop(named_like_one[0])
+    return dict(sorted(found.items()))
 
 
 def instance_layout(layout: Layout, record: InstanceRecord) -> InstanceLayout:

@@ -21,13 +21,13 @@ from tablevault_like.storage import files
 class Replacements:
     """The changes of one process to files of a fixed name.
 
-    ``folder`` is where it keeps what was there before; ``texts`` are the new files by their paths, and ``None``
-    stands for one that is to be deleted. Each file is changed in a ``fenced()``, which raises if that isn't this
+    ``folder`` is where it keeps what was there before; ``texts`` are the new files by their paths (bytes, for one that
+    isn't text), and ``None`` stands for one that is to be deleted. Each file is changed in a ``fenced()``, which raises if that isn't this
     process's business any more. Both methods may be called again wherever they were interrupted.
     """
 
     folder: Path
-    texts: Mapping[Path, str | None]
+    texts: Mapping[Path, str | bytes | None]
     fenced: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def place(self) -> None:
@@ -51,8 +51,7 @@ class Replacements:
             except FileNotFoundError as error:
                 raise TVFileError(
                     f"The folder {target.parent} is gone, so nothing was written. Look whether its instance was "
-                    "executed "
-                    "or deleted meanwhile.",
+                    "executed or deleted meanwhile.",
                     path=target,
                 ) from error
 
@@ -100,5 +99,7 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _digest_of(text: str | None) -> str | None:
-    return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+def _digest_of(content: str | bytes | None) -> str | None:
+    if content is None:
+        return None
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()

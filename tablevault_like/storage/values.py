@@ -377,7 +377,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 80 else f"{text[:77]}...")
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
 def _decode_datetime(payload: str | list[Any]) -> datetime.datetime:

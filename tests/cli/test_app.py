@@ -187,6 +187,20 @@ def test_a_signal_pauses_a_named_execution_and_the_printed_command_goes_on(
     assert "shouting ape" not in said.out
 
 
+def test_a_signal_before_anything_has_begun_says_so(vault: TableVault, folder: Path, shell: Shell, tvl: Tvl) -> None:
+    (folder / "fail bee").touch()
+    tvl("execute", "words", "--db-dir=vault", "--process-id=run", code=10)
+    started = shell("--db-dir", "vault", "execute", "words", "--process-id", "late", "--lock-timeout", "60")
+    deadline = time.monotonic() + 30
+    while "late" not in vault.get_active_processes():  # it waits for its locks
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate(timeout=30)
+
+    assert (started.returncode, err) == (130, "Interrupted.\nNothing had begun.\n")
+
+
 def test_the_traceback_is_for_debug_only(tvl: Tvl, vault: TableVault) -> None:
     quiet = tvl("--db-dir", "vault", "ls", "nothing", code=3).err
     told = tvl("--db-dir", "vault", "--debug", "ls", "nothing", code=3).err

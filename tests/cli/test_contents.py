@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -46,6 +48,9 @@ def test_tables_as_json(tvl: Tvl, vault: TableVault, made: str) -> None:
         "temporary",
     }
     assert (document["table_name"], document["newest"], document["rows"]) == ("words", made, 3)
+    (instance,) = tvl("ls", "words", "--db-dir=vault", "--json").json
+    assert document["newest_at"] == instance["materialized"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["newest_at"])
 
 
 def test_instances_are_listed_oldest_first_temporary_ones_last(tvl: Tvl, vault: TableVault, made: str) -> None:

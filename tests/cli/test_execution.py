@@ -61,8 +61,25 @@ def test_resumable_makes_an_id_and_tells_how_to_go_on(tvl: Tvl, vault: TableVaul
     ((process_id, record),) = vault.get_active_processes().items()
     assert record.status == "paused"
     line = f"tvl execute words --process-id {process_id} --db-dir vault"
+    assert said.err.count("To go on after") == 1
     assert said.err.splitlines()[0] == f"Process {process_id}. To go on after an interruption: {line}"
     assert "can't be used with" in tvl("execute", "words", "-r", "-p", "x", "--db-dir=vault", code=2).err
+
+
+def test_what_is_refused_has_nothing_to_go_on_with(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    (folder / "fail bee").touch()
+    tvl("execute", "words", "--process-id=run", "--db-dir=vault", code=10)
+
+    for line, code in (
+        (("execute", "words", "--process-id=run", "--version=other"), 3),  # other work
+        (("execute", "words", "--process-id=more", "--lock-timeout=0"), 5),  # never recorded
+        (("execute", "wrods", "--resumable"), 3),
+    ):
+        assert "To go on after" not in tvl(*line, "--db-dir=vault", code=code).err
+    (folder / "fail bee").unlink()
+    assert "To go on after" not in tvl("execute", "wrods", "-p", "run", "--db-dir=vault", code=3).err
+    tvl("execute", "words", "-p", "run", "--db-dir=vault")
+    assert "To go on after" not in tvl("execute", "words", "-p", "run", "--db-dir=vault").err
 
 
 @pytest.mark.parametrize("choice", ["continue", "recompute", "keep"])

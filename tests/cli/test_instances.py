@@ -53,6 +53,21 @@ def test_an_instance_is_copied_from_its_origin(tvl: Tvl, vault: TableVault) -> N
     assert vault.get_builders_list("tales") == ["shout", "tales_index"]
 
 
+def test_a_copy_of_nothing_is_told(tvl: Tvl, vault: TableVault) -> None:
+    said = tvl("create-instance", "words", "--version=v2", "--copy", "--db-dir=vault")
+
+    assert said.out.splitlines()[0] == "Created words/TEMP_v2. There was no instance to copy, so it is a new one."
+    assert vault.get_builders_list("words", version="v2") == ["words_index"]
+    vault.execute_instance("words")
+    assert tvl("create-instance", "words", "--copy", "--db-dir=vault").out.splitlines()[0] == "Created words/TEMP_base."
+
+
+def test_a_frame_without_an_instance_is_told_what_to_create(tvl: Tvl, papers: TableVault) -> None:
+    said = tvl("write-instance", "papers", "papers.csv", "--version=v2", "--db-dir=vault", code=3)
+
+    assert "`tvl create-instance papers --version v2 --external-edit`" in said.err
+
+
 def test_a_csv_file_becomes_an_instance(tvl: Tvl, papers: TableVault) -> None:
     said = tvl(
         "write-instance", "papers", "papers.csv", "--db-dir=vault", "--dtype=zip=string", "--dtype=score=Float32"

@@ -47,6 +47,13 @@ def test_a_folder_that_is_in_use_stays_as_it_is(tvl: Tvl, vault: TableVault, fol
     assert vault.get_table_instances() == ["words"]
 
 
+def test_a_vault_holds_no_other(tvl: Tvl, vault: TableVault, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert f"lies in the vault {folder}/vault" in tvl("init", "vault/inner", code=3).err
+    monkeypatch.chdir(folder / "vault" / "words")
+    assert f"lies in the vault {folder}/vault" in tvl("init", "--replace", code=3).err
+    assert tvl("init", "../../other").out == f"Created a vault in {folder}/vault/words/../../other.\n"
+
+
 def test_a_vault_is_replaced_when_asked_for(tvl: Tvl, vault: TableVault) -> None:
     tvl("init", "vault", "--replace")
 

@@ -105,6 +105,15 @@ class TestInTheBackground:
         assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
         assert vault.execute_instance("numbers", process_id="p", background=True) == "p"
 
+    def test_ctrl_c_ends_a_worker_that_has_not_begun(self, vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(*_: object, **__: object) -> bool:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("tablevault_like.background._is_under_way", interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            vault.execute_instance("numbers", process_id="p", background=True)
+        assert caught.value.__notes__ == ["The worker of process 'p' was told to end."]
+
     def test_a_second_worker_is_refused(self, vault: TableVault, tmp_path: Path) -> None:
         vault.execute_instance("numbers", process_id="p", background=True)
         for background in (True, False):

@@ -119,7 +119,9 @@ class TestTheTemporaryInstance:
     def test_a_frame_that_was_reverted_is_not_shown_by_default(self, vault: TableVault) -> None:
         with pytest.raises(ConnectionError):
             vault.execute_instance("words")
-        with pytest.raises(TVArgumentError, match=r"no active materialized instance of version 'base'\. Nothing of it"):
+        with pytest.raises(
+            TVArgumentError, match=r"no active materialized instance of version 'base'\. It has none of any"
+        ):
             vault.get_dataframe("words")
 
     def test_nothing_of_a_dataframe_builder_is_shown_before_it_returns(self, vault: TableVault) -> None:

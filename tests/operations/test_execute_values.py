@@ -173,7 +173,7 @@ class TestDtypes:
             ("Int8", 300, "Row 1 of column 'size' holds 300, which doesn't fit the dtype 'Int8'"),
             ("Int64", 1.5, "Row 1 of column 'size' holds 1.5, which doesn't fit the dtype 'Int64'"),
             ("Int64", "many", "Row 1 of column 'size' holds 'many', which doesn't fit the dtype 'Int64'"),
-            ("int64", None, "Row 1 of column 'size' holds None.*is missing; the dtype that allows that is Int64"),
+            ("int64", None, "Row 1 of column 'size' has no value, .* the dtype 'Int64' in 'dtypes'"),
             ("boolean", 2, "Row 1 of column 'size' holds 2, which doesn't fit the dtype 'boolean'"),
             ("timedelta64[us]", "soon", "Row 1 of column 'size' holds 'soon', which doesn't fit"),
         ],

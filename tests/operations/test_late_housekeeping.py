@@ -126,7 +126,7 @@ def test_of_a_new_table_makes_nothing_for_one_that_is_deleted_by_now(scene: Scen
 def test_of_a_renamed_table_waits_while_somebody_works_in_its_folder(scene: Scene) -> None:
     worker = scene.late("rename_table")
     faults = [Fault(BY_NAME["create_instance"].point("after", "execute"), Action.WAIT)]
-    other = scene.workers.start(tasks.create_instance, scene.vault_dir, "terms", "draft", faults=faults)
+    other = scene.workers.start(tasks.create_instance, scene.vault_dir, "terms", "draft", "nightly", faults=faults)
     other.arrive()
 
     worker.go()
@@ -162,3 +162,48 @@ def test_puts_away_what_looks_like_an_instance_and_is_none(scene: Scene) -> None
     states.assert_sound(scene.vault_dir)
     put_away = scene.vault_dir / "metadata" / "trash" / "words-TEMP_lost" / "builders" / "words_index.yaml"
     assert put_away.read_text() == "mine"
+
+
+class TestTheIndexBuilderOfARenamedTable:
+    """It bears the new name from the commit on, whatever its file is called."""
+
+    @pytest.fixture
+    def vault(self, scene: Scene) -> TableVault:
+        scene.late("rename_table").kill()
+        return scene.vault
+
+    def test_is_read_under_it(self, vault: TableVault) -> None:
+        assert vault.get_builders_list("terms") == ["length", "page", "shout", "terms_index"]
+        assert "words" in vault.get_builder_str("terms")
+        assert vault.get_builder_str("terms", "terms_index") == vault.get_builder_str("terms")
+
+    def test_is_replaced_under_it(self, vault: TableVault) -> None:
+        text = library.BUILDERS["words_index"] + "# anew\n"
+
+        vault.create_builder_file("terms", "terms_index", text=text)
+
+        assert vault.get_builder_str("terms") == text
+        assert vault.get_builders_list("terms") == ["length", "page", "shout", "terms_index"]
+        vault.execute_instance("terms")
+        TableVault(vault.db_dir, restart=True)
+        states.assert_sound(Path(vault.db_dir))
+
+    def test_is_deleted_under_it(self, vault: TableVault) -> None:
+        vault.delete_builder_file("terms_index", "terms")
+
+        assert vault.get_builders_list("terms") == ["length", "page", "shout"]
+
+    def test_is_copied_under_it(self, vault: TableVault) -> None:
+        vault.create_instance("terms", "again", copy=True)
+
+        assert vault.get_builders_list("terms", version="again") == ["length", "page", "shout", "terms_index"]
+
+
+def test_of_a_new_table_describes_it_late(scene: Scene) -> None:
+    scene.late("create_table").kill()
+    (scene.vault_dir / "papers").mkdir()
+    (scene.vault_dir / "papers" / "description.yaml.new").write_text("half")
+
+    TableVault(scene.vault_dir, restart=True)
+
+    assert [path.name for path in (scene.vault_dir / "papers").iterdir()] == ["description.yaml"]

@@ -130,3 +130,35 @@ def test_bounds_of_integers_may_be_fractions():
 
 def test_reading_too_large_a_number_for_a_short_float_warns_of_nothing():
     assert literals([], "float32").read("1e300") == (float("inf"),)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cell"),
+    [
+        ("Int64", 1),
+        ("float32", 1.5),
+        ("boolean", True),
+        ("string", "a"),
+        ("datetime64[us, UTC]", datetime.datetime(2024, 5, 6, tzinfo=UTC)),
+        ("timedelta64[us]", datetime.timedelta(1)),
+        (pd.ArrowDtype(pa.decimal128(5, 2)), decimal.Decimal("1.5")),
+        (pd.ArrowDtype(pa.date32()), datetime.date(2024, 5, 6)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("text", ["1", "0.1", "a", "true", "2024-05-06"])
+def test_a_dtype_alone_says_what_a_column_of_it_says(dtype, cell, text):
+    def reading(read):
+        try:
+            return read(text)
+        except ValueError as error:
+            return str(error)
+
+    known, found = Literals.of_dtype(dtype), literals([cell], dtype)
+    assert reading(known.read) == reading(found.read)
+    assert reading(known.read_bound) == reading(found.read_bound)
+
+
+@pytest.mark.parametrize("dtype", ["object", "category"])
+def test_a_dtype_alone_does_not_say_what_objects_are(dtype):
+    assert Literals.of_dtype(pd.Series([], dtype=dtype).dtype).read("abc") == ()
