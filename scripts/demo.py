@@ -417,7 +417,7 @@ class Service:
 
 def snapshot(vault_dir: Path) -> dict[str, str]:
     """Return a digest of every file of a vault, by its path. The catalog keeps the history, so it is left out."""
-    paths = (path for path in vault_dir.rglob("*") if path.is_file() and path.name != "catalog.sqlite")
+    paths = (path for path in vault_dir.rglob("*") if path.is_file() and not path.name.startswith("catalog.sqlite"))
     return {path.relative_to(vault_dir).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 

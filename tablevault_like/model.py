@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import uuid
 from collections.abc import Mapping
@@ -87,6 +88,13 @@ class ReturnType(StrEnum):
     DATAFRAME = "dataframe"
     ROW_WISE = "row-wise"
     GENERATOR = "generator"
+
+
+class Reuse(StrEnum):
+    """Whether a builder's rows may be taken over from the origin instance."""
+
+    AUTO = "auto"
+    NEVER = "never"
 
 
 class OnChange(StrEnum):
@@ -339,7 +347,7 @@ def check_table_name(name: str) -> str:
     Traceback (most recent call last):
     tablevault_like.errors.TVArgumentError: Forbidden Table Name: artifacts
     """
-    _check_form("table name", name, _TABLE, "1 to 100 letters, digits, '_' and '-'")
+    _check_form("table name", name, _TABLE, "1 to 100 ASCII letters, digits, '_' and '-'")
     if name.lower() in RESERVED_NAMES or name.upper().startswith(TEMP_PREFIX):
         raise TVArgumentError(f"Forbidden Table Name: {name}")
     return name
@@ -347,7 +355,7 @@ def check_table_name(name: str) -> str:
 
 def check_version(version: str) -> str:
     """Return ``version`` if an instance may have it."""
-    _check_form("version", version, _VERSION, "1 to 100 letters, digits and '-'")
+    _check_form("version", version, _VERSION, "1 to 100 ASCII letters, digits and '-'")
     if version.lower() in RESERVED_NAMES:
         raise TVArgumentError(f"Forbidden Version: {version}")
     return version
@@ -355,7 +363,7 @@ def check_version(version: str) -> str:
 
 def check_builder_name(name: str) -> str:
     """Return ``name`` (without ``.yaml``) if a builder may have it."""
-    return _check_form("builder name", name, _MODULE, "1 to 100 letters, digits, '_' and '-', without '.yaml'")
+    return _check_form("builder name", name, _MODULE, "1 to 100 ASCII letters, digits, '_' and '-', without '.yaml'")
 
 
 def check_module_name(name: str) -> str:
@@ -363,21 +371,22 @@ def check_module_name(name: str) -> str:
     _check_form("code module name", name, _MODULE, "a Python identifier of at most 100 ASCII characters")
     if not name.isidentifier():
         raise TVArgumentError(f"The code module name {name!r} can't be imported: it must be a Python identifier.")
+    if keyword.iskeyword(name):
+        raise TVArgumentError(f"The code module name {name!r} can't be imported: it is a keyword of Python.")
     return name
 
 
 def check_process_id(process_id: str) -> str:
     """Return ``process_id`` if a process may have it."""
-    return _check_form(
-        "process id", process_id, _PROCESS_ID, "1 to 128 letters, digits, '.', '_' and '-', not starting with '.'"
-    )
+    allowed = "1 to 128 ASCII letters, digits, '.', '_' and '-', not starting with '.'"
+    return _check_form("process id", process_id, _PROCESS_ID, allowed)
 
 
 def _check_form(what: str, name: object, form: re.Pattern[str], allowed: str) -> str:
     if not isinstance(name, str):
         raise TVArgumentError(f"The {what} must be a string, not {type(name).__name__}.")
     if not form.fullmatch(name):
-        shown = ascii(name if len(name) <= 60 else name[:57] + "...")
+        shown = repr(name if len(name) <= 60 else name[:57] + "...")
         raise TVArgumentError(f"The {what} {shown} is not allowed: use {allowed}.")
     return name
 

@@ -88,11 +88,15 @@ def shape(vault_dir: Path, *, known: str = "") -> State:
         for kind, each in found["rows"].items()
     }
     files = {
-        name: "file" if name.endswith(_WITH_TIMES) and what != "folder" else what
+        name: "file" if _tells_of_times(name) and what != "folder" else what
         for name, what in found["files"].items()
     }
     renamed: State = _renamed({"rows": rows, "files": files}, names)
     return renamed
+
+
+def _tells_of_times(name: str) -> bool:
+    return name.endswith(_WITH_TIMES) or "/provenance/" in name
 
 
 def differences(found: Any, wanted: Any, path: str = "") -> list[str]:

@@ -543,4 +543,5 @@ def content(vault: TableVault, table: str) -> dict[str, str]:
     """Return what the newest instance of a table is made of, without what tells when and where it was made."""
     newest = vault.get_table_instances(table)[-1]
     found = hashes(Path(vault.db_dir, table, newest))
-    return {name: each for name, each in found.items() if name not in ("manifest.json", "description.yaml")}
+    told = ("manifest.json", "description.yaml", "provenance/")
+    return {name: each for name, each in found.items() if not name.startswith(told)}

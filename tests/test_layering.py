@@ -30,15 +30,15 @@ LAYERS = {
             "resolve arguments"
         ),
         (
-            "functions: canonical file_arguments sources scopes signature imports modules units "
-            "names reach fingerprint builtin.declared builtin.* builtin"
+            "functions: canonical constants file_arguments sources scopes signature imports modules units "
+            "names reach fingerprint written standalone pickled given builtin.declared builtin.* builtin"
         ),
         "engines: base *",
     ],
     "3 building | process": [
         (
-            "builders: document form spec inputs order plan changes template results frames recording run "
-            "partial checkpoint"
+            "builders: document form spec inputs order recipe plan changes template hashing results frames "
+            "provenance reuse recording run partial checkpoint"
         ),
         (
             "process: state interrupts context journal run operation waiting records life workers housekeeping "
@@ -46,7 +46,12 @@ LAYERS = {
         ),
     ],
     "4 operations": ["operations: sources folders publication execution finished *"],
-    "5 around": ["arguments", "founding", "reading", "tree", "background", "monitor: *", "archive", "check"],
+    "5a founding": ["founding"],
+    "5b around": [
+        *("arguments", "reading", "tree", "background", "monitor: *", "check"),
+        "migration: report names draft old cells builder_texts artifacts history migrating",
+        "archive: members progress drafts databases xz labels spool contents finished verification *",
+    ],
     "6 face": ["vault __init__"],
     "7a shell": [
         (

@@ -280,4 +280,4 @@ def _location(path: str, mark: _Mark) -> Location:
 
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) else str(value)
-    return ascii(text if len(text) <= 40 else text[:37] + "...")
+    return repr(text if len(text) <= 40 else text[:37] + "...")

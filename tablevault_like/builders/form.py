@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tablevault_like.builders.document import Document, KeyPath
 from tablevault_like.errors import Location, TVBuilderError, nearest
 from tablevault_like.functions.sources import function_name
-from tablevault_like.model import BuilderType, ReturnType
+from tablevault_like.model import BuilderType, ReturnType, Reuse
 
 _SHOWN_MISTAKES = 5
 
@@ -63,6 +63,7 @@ class Form(BaseModel):
     dependencies: Annotated[list[_Dependency], BeforeValidator(_one_or_more)] = Field(default_factory=list)
     primary_key: _Words = Field(default_factory=list)
     keep_old: Annotated[bool, _Resolvable] = False
+    reuse: Annotated[Reuse, Field(strict=False), _Resolvable] = Reuse.AUTO
 
 
 def validate(fields: Mapping[Any, object], document: Document, *, is_resolved: bool) -> Form:
@@ -136,6 +137,9 @@ def _told(mistakes: Iterable[tuple[Location, str]]) -> TVBuilderError:
 def _explain(details: ErrorDetails, document: Document) -> tuple[Location, str]:
     path, kind = tuple(details["loc"]), details["type"]
     if kind == "missing":
+        # A field that is there without a value isn't among those that are validated.
+        if isinstance(document.value, dict) and path[0] in document.value:
+            return document.location(path, of_key=True), f"The field {path[0]!r} is empty. Give it a value."
         return document.location(), f"The field {path[0]!r} is missing."
     if kind in ("extra_forbidden", "invalid_key"):
         hint = nearest(str(path[0]), Form.model_fields)

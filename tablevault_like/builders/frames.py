@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tablevault_like.errors import TableReferenceError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE, Column
 from tablevault_like.storage import artifacts, tables
+from tablevault_like.storage.values import digest
 
 SELF = "self"
 
@@ -54,6 +55,11 @@ class FrameCache:
             return tuple(self._built.columns)
         with self._lock:
             return tuple(self._pinned(table, version).dtypes)
+
+    def dtypes(self, table: str, version: str | None) -> Mapping[str, str]:
+        """Return the dtypes of a pinned table's columns by their names."""
+        with self._lock:
+            return self._pinned(table, version).dtypes
 
     def frame(self, table: str, version: str | None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return some columns of a table, all of them by default, in the order in which they are named.
@@ -196,7 +202,7 @@ def check_primary_key(frame: pd.DataFrame, key: Sequence[str]) -> None:
                 row=int(missing[0]),
             )
     seen: dict[tuple[object, ...], int] = {}
-    for row, values in enumerate(_keys(frame, key)):
+    for row, values in enumerate(row_keys(frame, key)):
         first = seen.setdefault(values, row)
         if first != row:
             shown = ", ".join(f"{name}={value!r}" for name, value in zip(key, values, strict=True))
@@ -210,7 +216,8 @@ def check_primary_key(frame: pd.DataFrame, key: Sequence[str]) -> None:
 def keep_old(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
     """Return the rows of ``old`` whose ``key`` isn't among those of ``new``, followed by the rows of ``new``.
 
-    Without a key all rows of ``old`` are kept. The columns are those of ``new``; what ``old`` lacks is missing.
+    Without a key they are those that aren't among the rows of ``new`` as they are. The columns are those of ``new``;
+    what ``old`` lacks is missing.
 
     >>> new = pd.DataFrame({"id": [2, 3], "text": ["two", "three"]})
     >>> old = pd.DataFrame({"id": [1, 2], "text": ["one", "zwei"]})
@@ -218,18 +225,21 @@ def keep_old(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> pd.Dat
     ['one', 'two', 'three']
     """
     if key:
-        known = set(_keys(new, key))
-        old = old[[values not in known for values in _keys(old, key)]]
-    if not len(old):
-        return new.reset_index(drop=True)
+        known = set(row_keys(new, key))
+        old = old[[values not in known for values in row_keys(old, key)]]
     # Missing values of the dtype that the new rows have.
     kept = pd.DataFrame(
         {name: old[name] if name in old else new[name].head(0).reindex(old.index) for name in new.columns}
     )
+    if not key:
+        same = set(_whole_rows(new))
+        kept = kept[[values not in same for values in _whole_rows(kept)]]
+    if not len(kept):
+        return new.reset_index(drop=True)
     return pd.concat([kept, new], ignore_index=True) if len(new) else kept.reset_index(drop=True)
 
 
-def _keys(frame: pd.DataFrame, key: Sequence[str]) -> Iterable[tuple[object, ...]]:
+def row_keys(frame: pd.DataFrame, key: Sequence[str]) -> Iterable[tuple[object, ...]]:
     """Return the cells of ``key`` of every row. Raises TVTableError for values that can't be told apart by hashing."""
     for name in key:
         values = frame[name]
@@ -245,6 +255,27 @@ def _keys(frame: pd.DataFrame, key: Sequence[str]) -> Iterable[tuple[object, ...
                         row=row,
                     ) from None
     return zip(*(frame[name].tolist() for name in key), strict=True)
+
+
+def _whole_rows(frame: pd.DataFrame) -> Iterable[tuple[object, ...]]:
+    """Return what is equal for rows whose cells are the same, and can be hashed. All missing cells are the same."""
+    columns = []
+    for name in frame.columns:
+        missing = frame[name].isna().tolist()
+        cells = zip(frame[name].tolist(), missing, strict=True)
+        columns.append([None if is_missing else _identity(cell) for cell, is_missing in cells])
+    return zip(*columns, strict=True)
+
+
+def _identity(cell: object) -> object:
+    kind = type(cell)
+    if kind is float and cell != cell:
+        return None
+    # Python takes True for 1, and can't hash lists and dicts.
+    return cell if kind in _PLAIN else digest(cell)
+
+
+_PLAIN = frozenset({float, int, pd.Timedelta, pd.Timestamp, str})
 
 
 def _rows(positions: NDArray[np.intp]) -> str:

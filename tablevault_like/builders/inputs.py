@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from tablevault_like.errors import TVArgumentError, nearest
+from tablevault_like.errors import TableReferenceError, TVArgumentError, nearest
+from tablevault_like.model import BASE_VERSION
+from tablevault_like.references.conditions import check_condition
 from tablevault_like.references.frames import Frames
+from tablevault_like.references.literals import Literals
 from tablevault_like.references.resolve import resolve
-from tablevault_like.references.syntax import INDEX, SELF, Dependency, Reference, Template
+from tablevault_like.references.syntax import INDEX, SELF, Condition, Dependency, Reference, Template
+from tablevault_like.storage.columns import parse_dtype
 
 PinKey: TypeAlias = tuple[str, str | None]
 """A table and a version (or an instance id, or None) as a reference names them."""
@@ -42,17 +46,61 @@ class Inputs:
     whole_table: Reference | None
 
 
+class PinnedFrames(Frames, Protocol):
+    """Frames whose dtypes are known without reading them."""
+
+    def dtypes(self, table: str, version: str | None) -> Mapping[str, str]:
+        """Return the dtypes of a table's columns by their names."""
+        ...
+
+
+def known_pin(pins: Mapping[PinKey, Pin], table: str, version: str | None) -> Pin | None:
+    """Return what is pinned for a table and a version, None if nothing is.
+
+    No version is the default one. An instance is known by its id, however it was pinned.
+    """
+    same = (None, BASE_VERSION) if version in (None, BASE_VERSION) else ()
+    for key in [(table, version), *((table, other) for other in same)]:
+        if key in pins:
+            return pins[key]
+    return next((pin for pin in pins.values() if (pin.table, pin.instance_id) == (table, version)), None)
+
+
+def find_pin(pins: Mapping[PinKey, Pin], table: str, version: str | None) -> Pin:
+    """Return what ``known_pin`` does, for a reference whose table or version is known only when the builder runs.
+
+    Raises TableReferenceError, with what to declare, for what isn't pinned.
+    """
+    found = known_pin(pins, table, version)
+    if found is None:
+        tables = {pinned for pinned, _ in pins}
+        what = f"Which version of {table!r}" if table in tables else "Which table"
+        named = table if version in (None, BASE_VERSION) else f"{table}({version})"
+        close = "" if table in tables else nearest(table, tables)
+        raise TableReferenceError(
+            f"{what} this reads is known only now, and {named!r} was not pinned when the execution began. If it is "
+            f"meant, declare it in the builder: dependencies: [{named!r}].{close if 'Did you mean' in close else ''}"
+        )
+    return found
+
+
 class Pins:
-    """The instances that references stand for. Each table and version is looked up once, when it is first met."""
+    """The instances that references stand for. Each table and version is looked up once, when it is first met.
+
+    ``tables`` are the names of some that could be pinned, for examples in messages.
+    """
 
     def __init__(
         self,
         pin: Callable[[str, str | None], Pin | None],
-        open_frames: Callable[[Mapping[PinKey, Pin]], Frames],
+        open_frames: Callable[[Mapping[PinKey, Pin]], PinnedFrames],
+        *,
+        tables: Sequence[str] = (),
     ) -> None:
+        self.tables = tables
         self._pin = pin
         self._open_frames = open_frames
-        self._frames: Frames | None = None
+        self._frames: PinnedFrames | None = None
         self.found: dict[PinKey, Pin] = {}
 
     def get(self, table: str, version: str | None, *, wanted_by: Reference) -> Pin:
@@ -72,7 +120,7 @@ class Pins:
             self._frames = None
         return self.found[key]
 
-    def frames(self) -> Frames:
+    def frames(self) -> PinnedFrames:
         """Return the frames of all that is pinned by now."""
         if self._frames is None:
             self._frames = self._open_frames(dict(self.found))
@@ -90,6 +138,7 @@ def find_inputs(templates: Iterable[Template], declared: Sequence[Dependency], p
         search.add(dependency.reference)
     for template in templates:
         search.add_all(template)
+    search.check_conditions()
     return Inputs(tuple(sorted(search.pins, key=pin_order)), search.own_columns, search.whole_table)
 
 
@@ -106,6 +155,19 @@ class _Search:
         self.pins: set[PinKey] = set()
         self.own_columns: dict[str, Reference] = {}
         self.whole_table: Reference | None = None
+        self._conditions: list[tuple[Condition, PinKey | None]] = []  # those with text; the table's pin, None for self
+
+    def check_conditions(self) -> None:
+        """Raise TableReferenceError for text in a condition that can't be a value of the column it is compared with."""
+        for condition, pin in self._conditions:
+            column = self._value(condition.key)
+            if column is not None:
+                literals = None if pin is None or column == INDEX else self._literals(pin, column)
+                check_condition(condition, column, literals)
+
+    def _literals(self, pin: PinKey, column: str) -> Literals:
+        dtype = self._all_pins.frames().dtypes(*pin)[column]
+        return Literals.of_dtype(parse_dtype(dtype))
 
     def add_all(self, template: Template) -> None:
         for reference in template.references:
@@ -120,8 +182,10 @@ class _Search:
             self._require_declaration(reference, table)
         elif table == SELF:
             self._add_own(reference)
+            self._note_conditions(reference, None)
         else:
             self._add_pin(reference, table, version)
+            self._note_conditions(reference, (table, version))
         if table == SELF or reference.varies or not all(map(self._is_known, reference.templates)):
             self._unknown.add(reference)
 
@@ -147,6 +211,12 @@ class _Search:
                     f"{nearest(name, pin.columns)}"
                 )
 
+    def _note_conditions(self, reference: Reference, pin: PinKey | None) -> None:
+        for condition in reference.conditions:
+            _, *values = condition.templates
+            if any(value.is_literal for value in values):
+                self._conditions.append((condition, pin))
+
     def _columns_of(self, reference: Reference) -> dict[Template, str | None]:
         """Return the columns that a reference chooses or looks at; None for what is only known when it runs."""
         columns = {template: self._value(template) for template in reference.columns or ()}
@@ -156,11 +226,14 @@ class _Search:
     def _require_declaration(self, reference: Reference, table: str | None) -> None:
         if not any(table is None or item.table == table for item in self._declared):
             what = "Which table this reads" if table is None else f"Which version of {table!r} this reads"
-            example = "stories" if table is None else f"{table}(base)"
-            raise reference.error(
-                f"{what} is only known when the builder runs. Declare all that it may read, "
-                f"such as: dependencies: ['{example}']"
-            )
+            example = self._example() if table is None else f"{table}({BASE_VERSION})"
+            how = " in 'dependencies'." if example is None else f", such as: dependencies: [{example!r}]"
+            raise reference.error(f"{what} is only known when the builder runs. Declare all that it may read{how}")
+
+    def _example(self) -> str | None:
+        # The table that the name comes from is less likely meant than any other.
+        known = {table for table, _ in self.pins}
+        return min(self._all_pins.tables, key=lambda table: (table in known, table), default=None)
 
     def _value(self, template: Template) -> str | None:
         """Return what a part of a reference says, None if that isn't known yet."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tablevault_like.builders.inputs import Inputs, Pin, PinKey, Pins, find_inputs, pin_order
+from tablevault_like.builders.inputs import Inputs, Pin, PinKey, PinnedFrames, Pins, find_inputs, pin_order
 from tablevault_like.builders.order import check_builders, order
+from tablevault_like.builders.recipe import recipe
 from tablevault_like.builders.spec import BuilderSpec, read_builder
 from tablevault_like.errors import TVBuilderError, TVFileError, nearest
 from tablevault_like.functions import builtin
@@ -26,7 +27,7 @@ from tablevault_like.functions.sources import CodeFolder
 from tablevault_like.model import BuilderType, ReturnType
 from tablevault_like.references.frames import Frames
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class PlannedBuilder:
 
     ``sha256`` is that of its file's text. ``fields`` is its normalized spec. ``dependencies`` are the builders that it
     comes after because it reads what they make. ``pins`` are the tables and versions it reads. ``modules`` are the
-    files that its function needs, relative to the folder of code modules; a built-in function has none.
+    files that its function needs, relative to the folder of code modules; a built-in function has none. ``recipe`` is
+    what its rows can be reused by.
     """
 
     name: str
@@ -45,6 +47,7 @@ class PlannedBuilder:
     dependencies: tuple[str, ...]
     pins: tuple[PinKey, ...]
     modules: tuple[str, ...]
+    recipe: str
 
     @property
     def builder_type(self) -> BuilderType:
@@ -160,15 +163,18 @@ def make_plan(
     builders: Mapping[str, str],
     code_folder: Path,
     pin: Callable[[str, str | None], Pin | None],
-    open_frames: Callable[[Mapping[PinKey, Pin]], Frames],
+    open_frames: Callable[[Mapping[PinKey, Pin]], PinnedFrames],
     origin: Pin | None = None,
+    deleted_origin: str | None = None,
+    tables: Sequence[str] = (),
     path_of: Callable[[str], Path] | None = None,
 ) -> Plan:
     """Plan the execution of a table's builders, ``builders`` from their names to the texts of their files.
 
     ``pin`` returns the newest instance of a table and a version (or the instance of that id), or None; ``open_frames``
-    opens what is pinned, for references that decide what a builder reads. ``origin`` is the instance that
-    this one is made from. ``path_of`` gives the path of a builder's file, for messages.
+    opens what is pinned, for references that decide what a builder reads. ``origin`` is the instance that this one is
+    made from; ``deleted_origin`` is its id if it isn't there any more. ``tables`` are the tables that there are, and
+    ``path_of`` gives the path of a builder's file, both for messages.
 
     Raises TVBuilderError or TableReferenceError, with file, line and column, for what can't be run as it stands.
     """
@@ -176,7 +182,7 @@ def make_plan(
         name: read_builder(builders[name], name, path=None if path_of is None else path_of(name))
         for name in sorted(builders)
     }
-    pins = Pins(pin, open_frames)
+    pins = Pins(pin, open_frames, tables=[name for name in tables if name != table])
     specs = {}
     for name, raw in raws.items():
         find_inputs(raw.field_templates, (), pins)
@@ -186,7 +192,7 @@ def make_plan(
         name: find_inputs((*raw.field_templates, *raw.argument_templates), raw.dependencies, pins)
         for name, raw in raws.items()
     }
-    _check_rows_of_index(index, inputs[index.name], origin)
+    _check_rows_of_index(index, inputs[index.name], origin, deleted=deleted_origin)
     return Plan(
         table=table,
         version=version,
@@ -200,7 +206,7 @@ def make_plan(
     )
 
 
-def _check_rows_of_index(index: BuilderSpec, inputs: Inputs, origin: Pin | None) -> None:
+def _check_rows_of_index(index: BuilderSpec, inputs: Inputs, origin: Pin | None, *, deleted: str | None) -> None:
     """Refuse an IndexBuilder that works on rows which aren't there: it sees those of the origin, if there is one."""
     if origin is not None:
         for column, reference in inputs.own_columns.items():
@@ -211,13 +217,16 @@ def _check_rows_of_index(index: BuilderSpec, inputs: Inputs, origin: Pin | None)
         return
     reading = next(iter(inputs.own_columns.values()), inputs.whole_table)
     if reading is not None:
-        raise reading.error(
-            "An IndexBuilder makes the rows: before it there is nothing to read in 'self', unless the instance "
-            "has an origin."
+        why = (
+            "unless the instance has an origin."
+            if deleted is None
+            else f"and the origin {deleted!r} of this instance was deleted. Create the instance from another one."
         )
+        raise reading.error(f"An IndexBuilder makes the rows: before it there is nothing to read in 'self', {why}")
     if index.return_type is ReturnType.ROW_WISE:
+        why = "there is none" if deleted is None else f"the origin {deleted!r} was deleted"
         raise TVBuilderError(
-            "A row-wise IndexBuilder works on the rows of the instance's origin, and there is none. "
+            f"A row-wise IndexBuilder works on the rows of the instance's origin, and {why}. "
             "Set 'return_type: generator' or 'return_type: dataframe' to make rows.",
             location=index.location("return_type"),
         )
@@ -235,6 +244,7 @@ def _planned(
         dependencies=dependencies,
         pins=inputs.pins,
         modules=modules,
+        recipe=recipe(spec, function.digest),
     )
 
 
@@ -270,4 +280,5 @@ def _builder(found: Mapping[str, Any]) -> PlannedBuilder:
         dependencies=tuple(found["dependencies"]),
         pins=tuple((table, version) for table, version in found["pins"]),
         modules=tuple(found["modules"]),
+        recipe=found["recipe"],
     )

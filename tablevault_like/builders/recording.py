@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tablevault_like.builders.frames import FrameCache
+from tablevault_like.builders.hashing import Contents
 from tablevault_like.builders.results import RowError, RowResult
+from tablevault_like.builders.reuse import Reuse, ReusedRow
 from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.engines.base import Calls, Engine, Failed, Interrupted, Result, Stop, UserCodeError, Work
 from tablevault_like.errors import TVArtifactError, TVTableError
@@ -31,11 +33,16 @@ _OUR_FRAMES = ("tablevault_like.engines.", "tablevault_like.builders.")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a builder is. ``done`` and ``failed`` rows are recorded; ``total`` is None where it isn't known yet."""
+    """How far a builder is.
+
+    ``done`` and ``failed`` rows are recorded, ``reused`` of the former were taken over; ``total`` is None where it
+    isn't known yet.
+    """
 
     done: int
     failed: int
     total: int | None
+    reused: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +50,8 @@ class Building:
     """What the builders of one execution share.
 
     ``store`` is claimed; ``artifact_folder`` exists; ``frame_path`` gives the path at which a dataframe builder's frame
-    is kept; ``enter`` is called by a worker before each call of user code.
+    is kept; ``enter`` is called by a worker before each call of user code; ``contents`` are the artifacts that inputs
+    may lead to; ``reuse`` gives what needn't be made again.
     """
 
     process_id: str
@@ -54,6 +62,8 @@ class Building:
     artifact_folder: Path
     frame_path: Callable[[str], Path]
     enter: Callable[[Work], None] | None = None
+    contents: Contents = field(default_factory=Contents)
+    reuse: Reuse | None = None
 
     def interrupted(self) -> Interrupted:
         return Interrupted(is_abandoned=not self.engine.is_idle)
@@ -84,8 +94,10 @@ class Recorder:
         report: Callable[[Progress], None],
         done: int,
         total: int | None,
+        reused: int = 0,
     ) -> None:
         self.done = done
+        self.reused = reused
         self.failed = 0
         self.total = total
         self._building = building
@@ -100,7 +112,18 @@ class Recorder:
         report(self.progress())
 
     def progress(self) -> Progress:
-        return Progress(self.done, self.failed, self.total)
+        return Progress(self.done, self.failed, self.total, self.reused)
+
+    def reuse(self, rows: Sequence[ReusedRow]) -> None:
+        """Record rows that were made before, with no attempt."""
+        records = [
+            RowRecord(row.index, RowStatus.DONE, row.cells, 0, row.seconds, row.input_hash, self._code) for row in rows
+        ]
+        if records:
+            self._building.store.record(self._spec.name, records)
+            self.done += len(records)
+            self.reused += len(records)
+            self._report(self.progress())
 
     def record(self, calls: Calls[RowResult | None], *, first: int | None = None) -> None:
         """Record what comes until nothing more does. None among the results is a row that was recorded earlier.

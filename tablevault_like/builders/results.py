@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tablevault_like.builders.hashing import InputHash
 from tablevault_like.engines.base import Work
 from tablevault_like.errors import TVTableError
 from tablevault_like.model import Row
-from tablevault_like.storage.values import digest, encode_cells
+from tablevault_like.storage.values import encode_cells
 
 
 @dataclass(slots=True)
@@ -38,21 +39,18 @@ class RowError(Exception):
 
 
 class RowCall:
-    """Compute one row: hash its inputs, call the function, and take its cells from what it returns.
-
-    ``constants`` are the inputs that are the same in every row.
-    """
+    """Compute one row: hash its inputs, call the function, and take its cells from what it returns."""
 
     def __init__(
-        self, function: Callable[..., object], columns: Sequence[str], *, constants: Sequence[object] = ()
+        self, function: Callable[..., object], columns: Sequence[str], *, inputs: InputHash | None = None
     ) -> None:
         self._function = function
         self._columns = tuple(columns)
-        self._constants = digest(*constants)
+        self._inputs = InputHash(function, ()) if inputs is None else inputs
 
     def __call__(self, work: Work) -> RowResult:
         # Before the call, which may change what it is given.
-        input_hash = digest(self._constants, *work.inputs)
+        input_hash = self._inputs.of(work.arguments, work.inputs)
         return _row_result(work.index or 0, self._function(**work.arguments), self._columns, input_hash)
 
 

@@ -20,15 +20,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tablevault_like.builders.frames import check_primary_key
+from tablevault_like.builders.hashing import InputHash
 from tablevault_like.builders.recording import Building, Progress, Recorder, failure
 from tablevault_like.builders.results import RowCall, RowResult, RowStream
+from tablevault_like.builders.reuse import Reuse, ReusedRow
 from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.engines.base import Failed, Work
 from tablevault_like.errors import TableVaultError, TVArtifactError, TVBuilderError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
+from tablevault_like.model import Reuse as ReuseMode
 from tablevault_like.references.arguments import Bound
 from tablevault_like.references.keywords import Keyword
 from tablevault_like.storage import artifacts, files, tables
+from tablevault_like.storage.values import digest, encode_cells
 
 __all__ = ["BuilderRun", "Building", "Progress"]
 
@@ -38,8 +42,8 @@ _BLOCK = 8192
 class BuilderRun:
     """One builder of an execution.
 
-    ``code`` is the number of the code that makes its rows (``RowStore.code_number``). ``report`` is called in the
-    coordinator when it begins, and after each commit.
+    ``code`` is the number of the code that makes its rows (``RowStore.code_number``), ``recipe`` what its rows can be
+    reused by. ``report`` is called in the coordinator when it begins, and after each commit.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class BuilderRun:
         function: Callable[..., object],
         *,
         code: int = 0,
+        recipe: str = "",
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         self.building = building
         self.spec = spec
         self.function = function
         self.code = code
+        self.recipe = recipe
         self.report = report
         self._frame_path = building.frame_path(spec.name)
 
@@ -133,9 +139,11 @@ class BuilderRun:
         if not len(missing):
             return
         bound = self._bind()
-        call: Callable[[Work], RowResult | None] = RowCall(
-            self.function, self.spec.changed_columns, constants=bound.constant_inputs
-        )
+        inputs = self._input_hash(bound)
+        missing = self._left_to_make(missing, bound, inputs, recorder)
+        if not len(missing):
+            return
+        call: Callable[[Work], RowResult | None] = RowCall(self.function, self.spec.changed_columns, inputs=inputs)
         calls = building.engine.map(
             call,
             self._work(bound, missing),
@@ -150,13 +158,33 @@ class BuilderRun:
     def _work(self, bound: Bound, rows: NDArray[np.int64]) -> Iterator[Work]:
         for start in range(0, len(rows), _BLOCK):
             for index in rows[start : start + _BLOCK].tolist():
-                key = self._key(index)
-                try:
-                    arguments, inputs = bound.row(index, key)
-                except TableVaultError as error:
-                    error.add_note(f"This was for row {index} of the builder {self.name!r}.")
-                    raise
-                yield Work(index, arguments, inputs, key)
+                arguments, inputs = self._row(bound, index)
+                yield Work(index, arguments, inputs, self._key(index))
+
+    def _row(self, bound: Bound, index: int) -> tuple[dict[str, object], tuple[object, ...]]:
+        try:
+            return bound.row(index, self._key(index))
+        except TableVaultError as error:
+            error.add_note(f"This was for row {index} of the builder {self.name!r}.")
+            raise
+
+    def _left_to_make(
+        self, missing: NDArray[np.int64], bound: Bound, inputs: InputHash, recorder: Recorder
+    ) -> NDArray[np.int64]:
+        """Take over the rows that were made before, and return those that weren't."""
+        reusable = None if self._reuse is None else self._reuse.rows(self.recipe, self.spec.changed_columns)
+        if reusable is None:
+            return missing
+        left: list[int] = []
+        for start in range(0, len(missing), _BLOCK):
+            if self.building.stop.requested:
+                raise self.building.interrupted()
+            block = missing[start : start + _BLOCK].tolist()
+            taken = reusable.take(block, lambda row: inputs.of(*self._row(bound, row)))
+            recorder.reuse(taken)
+            indexes = {row.index for row in taken}
+            left += [row for row in block if row not in indexes]
+        return np.array(left, np.int64)
 
     # Rows as a generator yields them
 
@@ -167,7 +195,14 @@ class BuilderRun:
         resumes = Keyword.RESUME_FROM in self.spec.arguments.keywords
         recorder = self._recorder(done=len(recorded), total=total)
         stream = RowStream(self.function, self.spec.changed_columns, recorded=recorded, resumes=resumes, total=total)
-        work = self._whole_work(self._bind(resume_from=len(recorded)))
+        bound = self._bind(resume_from=len(recorded))
+        work = self._whole_work(bound)
+        if not len(recorded):
+            made = self._made_before(bound, work)
+            if made is not None:
+                rows = enumerate(tables.cells_of(made))
+                recorder.reuse([ReusedRow(row, encode_cells(cells), 0.0, None) for row, cells in rows])
+                return
         calls = building.engine.stream(stream, work, stop=building.stop, enter=building.enter)
         recorder.record(calls, first=len(recorded) if resumes else 0)
         if not calls.is_exhausted:
@@ -195,28 +230,34 @@ class BuilderRun:
     # All rows at once
 
     def _run_frame(self) -> pa.Table:
-        building = self.building
         total = None if self.spec.is_index else self._rows_to_fill()
         if self._frame_path.exists():
             table = self.columns()
         else:
             self.report(Progress(0, 0, total))
-            function = self.function
-            result = building.engine.call(
-                lambda work: function(**work.arguments),
-                self._whole_work(self._bind()),
-                stop=building.stop,
-                enter=building.enter,
-            )
-            if isinstance(result, Failed):
-                raise building.interrupted() if building.is_echo(result.error) else failure(self.spec, result.error)
-            try:
-                table = self._table_of(result.value, total)
-            except (TVTableError, TVArtifactError) as error:
-                raise failure(self.spec, error) from error
+            bound = self._bind()
+            work = self._whole_work(bound)
+            made = self._made_before(bound, work)
+            if made is not None:
+                self._keep(made)
+                self.report(Progress(made.num_rows, 0, made.num_rows, reused=made.num_rows))
+                return made
+            table = self._call_for_frame(work, total)
             self._keep(table)
         self.report(Progress(table.num_rows, 0, table.num_rows))
         return table
+
+    def _call_for_frame(self, work: Work, total: int | None) -> pa.Table:
+        building, function = self.building, self.function
+        result = building.engine.call(
+            lambda work: function(**work.arguments), work, stop=building.stop, enter=building.enter
+        )
+        if isinstance(result, Failed):
+            raise building.interrupted() if building.is_echo(result.error) else failure(self.spec, result.error)
+        try:
+            return self._table_of(result.value, total)
+        except (TVTableError, TVArtifactError) as error:
+            raise failure(self.spec, error) from error
 
     def _table_of(self, value: object, total: int | None) -> pa.Table:
         """Return the builder's columns of the frame that a function returned; their artifacts are on the disk."""
@@ -280,11 +321,30 @@ class BuilderRun:
         arguments, inputs = bound.row(None, key)
         return Work(None, arguments, inputs, key)
 
+    def _input_hash(self, bound: Bound) -> InputHash:
+        return InputHash(self.function, bound.constant_inputs, self.building.contents)
+
+    @property
+    def _reuse(self) -> Reuse | None:
+        """What may be taken over. An IndexBuilder always runs."""
+        return None if self.spec.is_index or self.spec.reuse is ReuseMode.NEVER else self.building.reuse
+
+    def _made_before(self, bound: Bound, work: Work) -> pa.Table | None:
+        """Return what this call has made in the origin, None if it hasn't. What it is given is recorded either way."""
+        if self.spec.is_index:
+            return None
+        input_hash = digest(self.recipe, self._input_hash(bound).of(work.arguments, work.inputs))
+        self.building.store.set_input_hash(self.name, input_hash)
+        return None if self._reuse is None else self._reuse.whole(self.spec.changed_columns, input_hash)
+
     def _key(self, row: int | str) -> str:
         return f"{self.building.process_id}:{self.name}:{row}"
 
     def _recorder(self, *, done: int, total: int | None) -> Recorder:
-        return Recorder(self.building, self.spec, code=self.code, report=self.report, done=done, total=total)
+        reused = self.building.store.counts(self.name).reused
+        return Recorder(
+            self.building, self.spec, code=self.code, report=self.report, done=done, total=total, reused=reused
+        )
 
     def _give_up_if_abandoned(self, seconds: float) -> None:
         """Wait for a busy row store no longer than the user does."""

@@ -22,9 +22,9 @@ from tablevault_like.builders.document import Document, KeyPath
 from tablevault_like.builders.form import Form, check_agreement, validate
 from tablevault_like.errors import Location, TVArgumentError, TVBuilderError
 from tablevault_like.functions.sources import function_name
-from tablevault_like.model import BuilderType, ReturnType, check_builder_name
+from tablevault_like.model import BuilderType, ReturnType, Reuse, check_builder_name
 from tablevault_like.references.grammar import parse
-from tablevault_like.references.keywords import Keyword
+from tablevault_like.references.keywords import Keyword, resembled
 from tablevault_like.references.syntax import SELF, Dependency, Template, dependencies, walk
 from tablevault_like.storage.values import encode
 
@@ -54,6 +54,7 @@ class BuilderSpec:
     dependencies: tuple[Dependency, ...]
     primary_key: tuple[str, ...]
     keep_old: bool
+    reuse: Reuse
     written_arguments: Mapping[str, object] = field(repr=False)
     document: Document = field(repr=False, compare=False)
 
@@ -161,10 +162,12 @@ class RawBuilder:
             dependencies=self.dependencies,
             primary_key=tuple(form.primary_key),
             keep_old=form.keep_old,
+            reuse=form.reuse,
             written_arguments=form.arguments,
             document=self.document,
         )
         _check_dtypes(spec)
+        _check_keywords(spec)
         _check_rows(spec, self.argument_templates)
         return spec
 
@@ -271,6 +274,17 @@ def _check_dtypes(spec: BuilderSpec) -> None:
             parse_dtype(dtype)
         except TVArgumentError as error:
             raise TVBuilderError(error.message, location=spec.location("dtypes", column)) from error
+
+
+def _check_keywords(spec: BuilderSpec) -> None:
+    """Refuse a string that is as good as a keyword, but none: the function would get the mistake as its argument."""
+    for text, path, is_key in _strings(spec.written_arguments, ("arguments",)):
+        meant = resembled(text)
+        if meant is not None:
+            raise TVBuilderError(
+                f"There is no keyword {text!r}. Did you mean {str(meant)!r}?",
+                location=spec.document.location(path, of_key=is_key),
+            )
 
 
 def _check_rows(spec: BuilderSpec, templates: Iterable[Template]) -> None:

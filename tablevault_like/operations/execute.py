@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tablevault_like.catalog import Database, instances, locks, processes
+from tablevault_like.catalog import Database, instances, locks, processes, tables
 from tablevault_like.errors import Location, TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
 from tablevault_like.layout import InstanceLayout, ProcessLayout
 from tablevault_like.model import (
     BASE_VERSION,
-    INDEX_SUFFIX,
     TEMP_PREFIX,
     InstanceRecord,
     LockRequest,
     OnChange,
     Resource,
+    check_builder_name,
     is_instance_id,
 )
 from tablevault_like.operations import publication
@@ -81,8 +81,7 @@ class ExecuteInstance(Operation):
         if temporary.external_edit:
             raise TVArgumentError(
                 f"{self.table_name}/{temporary.instance_id} is edited externally, so it can't be executed. Write it "
-                "with "
-                "write_instance()."
+                "with write_instance()."
             )
         planned = _plan(view, temporary)
         needed = [LockRequest.exclusive(Resource.instance(self.table_name, temporary.instance_id))]
@@ -131,11 +130,9 @@ class ExecuteInstance(Operation):
             told = "\n".join(f"  - {line}" for line in changed)
             raise TVBuilderError(
                 f"The builders or the code of {self.table_name}/{self.version} have changed since this process was "
-                "started:\n"
-                f"{told}\nNothing was done. Call it again with on_change='continue' (finished rows stay, the others "
-                "use the new "
-                "code), 'recompute' (the rows of changed builders start again) or 'keep' (finish with the code as "
-                "it was)."
+                f"started:\n{told}\nNothing was done. Call it again with on_change='continue' (finished rows stay, the "
+                "others use the new code), 'recompute' (the rows of changed builders start again) or 'keep' (finish "
+                "with the code as it was)."
             )
         if self.on_change is OnChange.CONTINUE:
             from tablevault_like.operations.finished import check_can_stay
@@ -151,7 +148,7 @@ class ExecuteInstance(Operation):
             temporary = publication.get_temporary(db, self.table_name, self.version)
         instance_id = run.instance_id(self.version)
         publication.withdraw(run, temporary, instance_id)
-        with Execution.open(run, temporary, instance_id) as execution:
+        with Execution.open(run, temporary, instance_id, reuses=not self.force_execute) as execution:
             execution.build()
             return execution.stage()
 
@@ -251,8 +248,7 @@ class ExecuteInstance(Operation):
                 if held:
                     raise TVLockError(
                         f"The changed builders read {request.resource}, which process {held[0].process_id!r} holds. "
-                        "Call again "
-                        "when it has ended.",
+                        "Call again when it has ended.",
                         resource=str(request.resource),
                         holder=held[0].process_id,
                     )
@@ -262,16 +258,15 @@ class ExecuteInstance(Operation):
 def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) -> Planned:
     """Plan the execution of a temporary instance as its files are now, on the inputs of ``pinned`` where it has any."""
     from tablevault_like.builders.frames import FrameCache
-    from tablevault_like.builders.inputs import PinKey
+    from tablevault_like.builders.inputs import PinKey, known_pin
     from tablevault_like.builders.plan import make_plan
     from tablevault_like.operations.execution import pinned_tables
 
     place, texts = _read_builders(view, temporary)
 
     def pin(table: str, version: str | None) -> Pin:
-        if pinned is not None and (table, version) in pinned.pins:
-            return pinned.pins[table, version]
-        return _pin(view.db, table, version)
+        found = None if pinned is None else known_pin(pinned.pins, table, version)
+        return found or _pin(view.db, table, version)
 
     def open_frames(pins: Mapping[PinKey, Pin]) -> FrameCache:
         return FrameCache(pinned_tables(view.layout, view.db, pins), artifact_folder=place.artifacts)
@@ -289,6 +284,8 @@ def _plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) 
         pin=pin,
         open_frames=open_frames,
         origin=origin,
+        deleted_origin=None if is_there else temporary.origin_id,
+        tables=tables.names(view.db),
         path_of=place.builder,
     )
     if temporary.origin_id is not None and origin is None:
@@ -311,24 +308,20 @@ def _read_builders(view: View, temporary: InstanceRecord) -> tuple[InstanceLayou
     """Return where an instance's builder files lie, and their texts by name.
 
     After a rename of the table the folder and the IndexBuilder's file follow in their own time: what vanishes while it
-    is read is looked for again, and an IndexBuilder that still bears the old name counts as having the new one.
+    is read is looked for again.
     """
     texts: dict[str, str] = {}
     for is_last in (False, False, True):
         place = places.instance_layout(view.layout, temporary)
-        paths = sorted(place.builders.glob("*.yaml"))
+        paths = places.builder_files(place, temporary.table_name)
         try:
-            texts = {path.stem: _builder_text(path) for path in paths}
+            texts = {name: _builder_text(path) for name, path in paths.items()}
         except (TVBuilderError, OSError):
-            if is_last or all(path.exists() for path in paths):
+            if is_last or all(path.exists() for path in paths.values()):
                 raise
             continue
         if texts:
             break
-    index = temporary.table_name + INDEX_SUFFIX
-    named_like_one = [name for name in texts if name.endswith(INDEX_SUFFIX)]
-    if index not in texts and len(named_like_one) == 1:
-        texts[index] = texts.pop(named_like_one[0])
     return place, texts
 
 
@@ -337,6 +330,10 @@ def _builder_text(path: Path) -> str:
 
     if path.is_symlink() or not path.is_file():
         raise TVBuilderError("This is a link, or no file. Put the builder file itself there.", location=Location(path))
+    try:
+        check_builder_name(path.stem)
+    except TVArgumentError as error:
+        raise TVBuilderError(f"{error} Rename the file.", location=Location(path)) from None
     return document.text_of(path)
 
 

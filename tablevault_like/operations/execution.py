@@ -11,14 +11,16 @@ from types import TracebackType
 from typing import Self
 
 import pandas as pd
-import pyarrow as pa
 
 from tablevault_like.builders.checkpoint import Checkpoint
 from tablevault_like.builders.frames import FrameCache, PinnedTable, keep_old
-from tablevault_like.builders.inputs import Pin, PinKey
+from tablevault_like.builders.hashing import Contents
+from tablevault_like.builders.inputs import Pin, PinKey, find_pin
 from tablevault_like.builders.partial import PartialFrame, partial_frame
-from tablevault_like.builders.plan import PlannedBuilder
+from tablevault_like.builders.plan import Plan, PlannedBuilder
+from tablevault_like.builders.provenance import Provenance
 from tablevault_like.builders.recording import Building, Progress
+from tablevault_like.builders.reuse import Origin, Reuse
 from tablevault_like.builders.run import BuilderRun
 from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.catalog import Database, instances
@@ -33,19 +35,11 @@ from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord, Return
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process import context
 from tablevault_like.process.run import Run, StepReport
-from tablevault_like.storage import artifacts, files, places, tables
+from tablevault_like.storage import artifacts, files, manifests, places, tables
 from tablevault_like.storage.rows import RowStore
 
 MATERIALIZE = "materialize"
 """The last step of every execution."""
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """The frame of the instance that another is made from, and the folder that its artifact cells are relative to."""
-
-    table: pa.Table
-    artifact_folder: Path
 
 
 @dataclass(frozen=True)
@@ -57,12 +51,16 @@ class Execution:
     temporary: InstanceRecord
     instance_id: str
     building: Building
+    origin: Origin | None
     loader: Loader
     cleanup: ExitStack
 
     @classmethod
-    def open(cls, run: Run, temporary: InstanceRecord, instance_id: str) -> Self:
-        """Open what the process has kept, and claim its row store before anything else."""
+    def open(cls, run: Run, temporary: InstanceRecord, instance_id: str, *, reuses: bool) -> Self:
+        """Open what the process has kept, and claim its row store before anything else.
+
+        With ``reuses`` rows are taken over from the origin where they would come out the same.
+        """
         with ExitStack() as cleanup:
             store = cleanup.enter_context(RowStore.open(run.files.rows))
             store.claim(run.epoch)
@@ -71,23 +69,30 @@ class Execution:
             engine = ThreadEngine()
             run.engines.append(engine)
             current = context.current(run.layout.root)
+            contents = Contents()
+            if any(ARTIFACT_DTYPE in builder.dtypes.values() for builder in checkpoint.plan.builders):
+                contents.add(artifact_folder)
+            frames = FrameCache(
+                _pinned_tables_of(run, checkpoint.plan.pins, contents),
+                artifact_folder=artifact_folder,
+            )
+            origin = _origin_of(run, checkpoint.plan, contents)
             building = Building(
                 process_id=run.process_id,
                 store=store,
-                frames=FrameCache(
-                    _pinned_tables_of(run, checkpoint.plan.pins),
-                    artifact_folder=artifact_folder,
-                ),
+                frames=frames,
                 engine=engine,
                 stop=run.stop,
                 artifact_folder=artifact_folder,
                 frame_path=run.files.frame,
                 enter=None if current is None else current.enter,
+                contents=contents,
+                reuse=_reuse(origin, frames, checkpoint.plan, artifact_folder) if reuses and origin else None,
             )
             loader = cleanup.enter_context(
                 Loader(checkpoint.files.code, label=run.process_id, original=run.layout.code_functions)
             )
-            return cls(run, checkpoint, temporary, instance_id, building, loader, cleanup.pop_all())
+            return cls(run, checkpoint, temporary, instance_id, building, origin, loader, cleanup.pop_all())
         raise AssertionError("unreachable")
 
     def __enter__(self) -> Self:
@@ -106,7 +111,7 @@ class Execution:
         specs = [self._specify(planned) for planned in self.checkpoint.plan.builders]
         # All of them before anything runs: a mistake in the last one isn't found only after hours.
         functions = {spec.name: self._function(spec) for spec in specs if spec.name not in finished}
-        origin = self._origin()
+        origin = self.origin
         if origin is not None:
             # The IndexBuilder sees the rows of the origin.
             self.building.frames.replace(origin.table, artifact_folder=origin.artifact_folder)
@@ -152,17 +157,7 @@ class Execution:
             source=self._own_artifacts,
         )
 
-    def _origin(self) -> _Origin | None:
-        """Return the instance that this one was made from, if there is one."""
-        origin = self.checkpoint.plan.origin
-        if origin is None:
-            return None
-        with self.run.journal.catalog.snapshot() as db:
-            pinned = _pinned_table(self.run.layout, db, origin)
-        dtypes = {column.name: ARTIFACT_DTYPE for column in pinned.columns if column.dtype == ARTIFACT_DTYPE}
-        return _Origin(tables.table_from_frame(tables.read_table(pinned.path), dtypes), pinned.artifact_folder)
-
-    def _keep_of_origin(self, spec: BuilderSpec, origin: _Origin) -> None:
+    def _keep_of_origin(self, spec: BuilderSpec, origin: Origin) -> None:
         """Keep what the IndexBuilder leaves of its origin, with the artifacts: columns, or rows if it says so."""
         frames = self.building.frames
         if spec.return_type is ReturnType.ROW_WISE:
@@ -172,7 +167,7 @@ class Execution:
         elif spec.keep_old:
             self._keep_old(spec, origin)
 
-    def _keep_old(self, spec: BuilderSpec, origin: _Origin) -> None:
+    def _keep_old(self, spec: BuilderSpec, origin: Origin) -> None:
         """Add the rows of the origin that the IndexBuilder didn't make again."""
         frames = self.building.frames
         made = frames.built()
@@ -186,7 +181,7 @@ class Execution:
         files.make_directory(path.parent)
         tables.write_arrow_table(path, table)
 
-    def _take_over(self, rows: pd.DataFrame, columns: Iterable[str], origin: _Origin) -> None:
+    def _take_over(self, rows: pd.DataFrame, columns: Iterable[str], origin: Origin) -> None:
         names = [name for column in columns for name in rows[column].dropna()]
         staged = self.run.files.staged_instance(self.instance_id).artifacts
         artifacts.take_over(names, origin.artifact_folder, staged)
@@ -202,7 +197,7 @@ class Execution:
         current = context.current(self.run.layout.root)
         if current is not None:
             current.builder = planned.name
-        code = self.building.store.code_number(planned.fingerprint)
+        code = self.building.store.code_number(planned.recipe)
         last: Progress | None = None
 
         def tell(progress: Progress) -> None:
@@ -210,11 +205,13 @@ class Execution:
             if last is None:
                 report.start(total=progress.total, already=progress.done)
             last = progress
-            report.update(done=progress.done, failed=progress.failed, total=progress.total)
+            report.update(
+                done=progress.done, failed=progress.failed, reused=progress.reused, total=progress.total
+            )
 
         try:
             with self.run.interrupts.requesting(self.run.stop):
-                BuilderRun(self.building, spec, function, code=code, report=tell).run()
+                BuilderRun(self.building, spec, function, code=code, recipe=planned.recipe, report=tell).run()
         except BaseException:
             # How far it came is for showing only: what ended the run is more important than a failure to tell.
             with suppress(TableVaultError, sqlite3.Error):
@@ -222,7 +219,7 @@ class Execution:
             raise
         if last is not None and last.total is None:
             # A generator's total is known when it has ended.
-            report.update(done=last.done, failed=last.failed, total=last.done)
+            report.update(done=last.done, failed=last.failed, reused=last.reused, total=last.done)
         if self.run.stop.requested:
             raise Interrupted
 
@@ -260,6 +257,9 @@ def assemble(
         files.copy_tree(source, target)
     files.sync_tree(staged.artifacts, with_files=True)
     plan = checkpoint.plan
+    files.remove(staged.provenance)
+    with RowStore.read(run.files.rows) as store:
+        Provenance.write(staged.provenance, plan, store, rows=rows)
     sources = {(pin.table, pin.instance_id) for pin in plan.pins.values()}
     if plan.origin is not None:
         sources.add((plan.origin.table, plan.origin.instance_id))
@@ -293,20 +293,48 @@ def _artifact_names(found: PartialFrame) -> set[str]:
 
 def pinned_tables(layout: Layout, db: Database, pins: Mapping[PinKey, Pin]) -> Callable[[str, str | None], PinnedTable]:
     """Return what opens a table and version as a plan has pinned it, while a transaction lasts."""
-    return lambda table, version: _pinned_table(layout, db, pins[table, version])
+    return lambda table, version: _pinned_table(layout, db, find_pin(pins, table, version))
 
 
-def _pinned_tables_of(run: Run, pins: Mapping[PinKey, Pin]) -> Callable[[str, str | None], PinnedTable]:
+def _origin_of(run: Run, plan: Plan, contents: Contents) -> Origin | None:
+    """Return the instance that another is made from, if there is one."""
+    if plan.origin is None:
+        return None
+    with run.journal.catalog.snapshot() as db:
+        place = places.instance_layout(run.layout, instances.get(db, plan.origin.table, plan.origin.instance_id))
+        pinned = _pinned_table(run.layout, db, plan.origin, contents)
+    dtypes = {column.name: ARTIFACT_DTYPE for column in pinned.columns if column.dtype == ARTIFACT_DTYPE}
+    table = tables.table_from_frame(tables.read_table(pinned.path), dtypes)
+    return Origin(table, pinned.artifact_folder, Provenance(place.provenance))
+
+
+def _reuse(origin: Origin, frames: FrameCache, plan: Plan, artifact_folder: Path) -> Reuse:
+    return Reuse(origin, frames, key=plan.builders[0].fields["primary_key"], artifact_folder=artifact_folder)
+
+
+def _recorded_contents(place: InstanceLayout) -> dict[str, str]:
+    """Return the SHA-256 of the artifacts of an instance, by their names."""
+    prefix = f"{place.artifacts.name}/"
+    listed = manifests.read(place.manifest)["files"]
+    return {name.removeprefix(prefix): each["sha256"] for name, each in listed.items() if name.startswith(prefix)}
+
+
+def _pinned_tables_of(
+    run: Run, pins: Mapping[PinKey, Pin], contents: Contents
+) -> Callable[[str, str | None], PinnedTable]:
     def open_table(table: str, version: str | None) -> PinnedTable:
         with run.journal.catalog.snapshot() as db:
-            return _pinned_table(run.layout, db, pins[table, version])
+            return _pinned_table(run.layout, db, find_pin(pins, table, version), contents)
 
     return open_table
 
 
-def _pinned_table(layout: Layout, db: Database, pin: Pin) -> PinnedTable:
-    place: InstanceLayout = places.instance_layout(layout, instances.get(db, pin.table, pin.instance_id))
-    return PinnedTable(place.table, place.artifacts, instances.columns(db, pin.table, pin.instance_id))
+def _pinned_table(layout: Layout, db: Database, pin: Pin, contents: Contents | None = None) -> PinnedTable:
+    place = places.instance_layout(layout, instances.get(db, pin.table, pin.instance_id))
+    columns = instances.columns(db, pin.table, pin.instance_id)
+    if contents is not None and any(column.dtype == ARTIFACT_DTYPE for column in columns):
+        contents.add(place.artifacts, lambda: _recorded_contents(place))
+    return PinnedTable(place.table, place.artifacts, columns)
 
 
 def _not_called() -> None:

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE builders (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE builders (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, call_hash BLOB);
 CREATE TABLE codes (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE);
 CREATE TABLE rows (
     builder INTEGER NOT NULL, row INTEGER NOT NULL, status INTEGER NOT NULL, value TEXT, attempts INTEGER NOT NULL,
@@ -71,7 +71,8 @@ class RowRecord:
     """What is recorded of one row of one builder.
 
     ``cells`` is the text of a JSON array with one element for each changed column, ``error`` that of an ErrorRecord.
-    ``seconds`` is how long the last attempt took. ``code`` is a number from ``RowStore.code_number``; 0 is none.
+    ``seconds`` is how long the last attempt took; a row that was reused has had no attempts here. ``code`` is a number
+    from ``RowStore.code_number``; 0 is none.
     """
 
     index: int
@@ -86,11 +87,12 @@ class RowRecord:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows of a builder are recorded as what."""
+    """How many rows of a builder are recorded as what. ``reused`` are those of the done ones that weren't made here."""
 
     done: int = 0
     failed: int = 0
     skipped: int = 0
+    reused: int = 0
 
 
 class RowReader:
@@ -110,8 +112,13 @@ class RowReader:
 
     def counts(self, builder: str) -> Counts:
         """Return how many rows are done, failed and skipped."""
-        found = dict(self._rows(builder, "SELECT status, count(*) FROM rows WHERE builder = ? GROUP BY status"))
-        return Counts(*(found.get(int(status), 0) for status in (RowStatus.DONE, RowStatus.FAILED, RowStatus.SKIPPED)))
+        rows = self._rows(
+            builder, "SELECT status, count(*), sum(attempts = 0) FROM rows WHERE builder = ? GROUP BY status"
+        )
+        found = {status: (count, reused) for status, count, reused in rows}
+        done, reused = found.get(int(RowStatus.DONE), (0, 0))
+        failed, skipped = (found.get(int(status), (0, 0))[0] for status in (RowStatus.FAILED, RowStatus.SKIPPED))
+        return Counts(done, failed, skipped, reused)
 
     def is_empty(self) -> bool:
         """Tell whether no row of any builder is recorded."""
@@ -133,6 +140,30 @@ class RowReader:
             if batch:
                 yield batch
                 last = batch[-1][0]
+
+    def origins(
+        self, builder: str, *, batch_size: int = 50_000
+    ) -> Iterator[tuple[int, bytes | None, int, int, float]]:
+        """Yield position, input hash, code, attempts and seconds of every row that is done, by position."""
+        last = -1
+        batch: list[tuple[int, bytes | None, int, int, float]]
+        while True:
+            batch = self._rows(
+                builder,
+                "SELECT row, input_hash, code, attempts, seconds FROM rows "
+                "WHERE builder = ? AND status = 1 AND row > ? ORDER BY row LIMIT ?",
+                last,
+                batch_size,
+            )
+            if not batch:
+                return
+            yield from batch
+            last = batch[-1][0]
+
+    def input_hash(self, builder: str) -> bytes | None:
+        """Return the hash of what a function was given that is called once for all rows; None if none is recorded."""
+        found = self._fetch("SELECT call_hash FROM builders WHERE name = ?", builder)
+        return found[0][0] if found else None
 
     def failures(self, builder: str) -> list[RowRecord]:
         """Return the rows that failed, by position."""
@@ -262,6 +293,12 @@ class RowStore(RowReader):
                     for row in rows
                 ],
             )
+
+    def set_input_hash(self, builder: str, input_hash: bytes) -> None:
+        """Record the hash of what a function is given that is called once for all rows."""
+        with self._write():
+            number = self._number("builders", "name", builder)
+            self._connection.execute("UPDATE builders SET call_hash = ? WHERE id = ?", (input_hash, number))
 
     def forget(self, builder: str, indexes: Iterable[int] | None = None) -> None:
         """Delete what is recorded of some rows of a builder, or of all."""

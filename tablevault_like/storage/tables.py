@@ -115,6 +115,20 @@ def frame_from_table(table: pa.Table, *, start: int = 0) -> pd.DataFrame:
     return _frame(found, pd.RangeIndex(start, start + table.num_rows))
 
 
+def cells_of(table: pa.Table) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of an Arrow table that this module made, as values of which the same columns would be made."""
+    frame = frame_from_table(table)
+    return zip(*(_values(frame[name]) for name in frame.columns), strict=True)
+
+
+def _values(series: pd.Series[Any]) -> list[object]:
+    """Return a column's values; those of numbers that aren't Python's own know their width."""
+    width = getattr(series.dtype, "numpy_dtype", series.dtype)
+    if isinstance(width, np.dtype) and width.kind in "iuf" and width not in (np.int64, np.float64):
+        return [None if value is pd.NA else width.type(value) for value in series.tolist()]
+    return series.tolist()
+
+
 def table_columns(table: pa.Table) -> tuple[Column, ...]:
     """Return the columns of an Arrow table that this module made."""
     return _columns(table.schema)

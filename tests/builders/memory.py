@@ -8,6 +8,7 @@ from typing import TypeAlias
 import pandas as pd
 
 from tablevault_like.builders.inputs import Pin, PinKey
+from tablevault_like.storage.columns import dtype_name
 
 Columns: TypeAlias = Mapping[str, Sequence[object]]
 
@@ -20,6 +21,9 @@ class Tables:
 
     def columns(self, table: str, version: str | None) -> tuple[str, ...]:
         return tuple(self.tables[table].columns)
+
+    def dtypes(self, table: str, version: str | None) -> Mapping[str, str]:
+        return {str(name): dtype_name(dtype) for name, dtype in self.tables[table].dtypes.items()}
 
     def frame(self, table: str, version: str | None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         return self.tables[table] if columns is None else self.tables[table][list(columns)]

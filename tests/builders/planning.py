@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,12 @@ def column(columns: str, *reads: str, more: str = "") -> str:
 
 
 def plan_of(
-    code: Path, builders: Mapping[str, str], instances: Instances | None = None, *, origin: Pin | None = None
+    code: Path,
+    builders: Mapping[str, str],
+    instances: Instances | None = None,
+    *,
+    origin: Pin | None = None,
+    tables: Sequence[str] = (),
 ) -> Plan:
     instances = instances or Instances()
     return make_plan(
@@ -64,6 +69,7 @@ def plan_of(
         pin=instances.pin,
         open_frames=instances.open,
         origin=origin,
+        tables=tables,
     )
 
 
@@ -72,8 +78,13 @@ def order_of(plan: Plan) -> list[str]:
 
 
 def error_of(
-    code: Path, builders: Mapping[str, str], instances: Instances | None = None, *, origin: Pin | None = None
+    code: Path,
+    builders: Mapping[str, str],
+    instances: Instances | None = None,
+    *,
+    origin: Pin | None = None,
+    tables: Sequence[str] = (),
 ) -> str:
     with pytest.raises((TVBuilderError, TableReferenceError)) as caught:
-        plan_of(code, builders, instances, origin=origin)
+        plan_of(code, builders, instances, origin=origin, tables=tables)
     return str(caught.value)

@@ -78,7 +78,7 @@ def test_a_wrong_field_is_told_with_its_place(line, message):
         ("changed_columns", "[a, b, a]", "2:25: changed_columns names 'a' twice."),
         ("changed_columns", "[]", "2:18: A builder changes at least one column."),
         ("changed_columns", "{a: b}", "2:18: changed_columns must be a list, not a mapping."),
-        ("changed_columns", "", "1:1: The field 'changed_columns' is missing."),
+        ("changed_columns", "", "2:1: The field 'changed_columns' is empty. Give it a value."),
         ("code_module", "../../evil", "4:14: code_module is the name of a module"),
         ("code_module", "sizes.py/..", "4:14: code_module is the name of a module"),
         ("python_function", "other.measure", "3:18: python_function is the name of a function in 'sizes'"),

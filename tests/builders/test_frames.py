@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
@@ -214,10 +215,47 @@ def test_old_rows_are_kept_before_the_new_ones_unless_their_key_comes_again() ->
     assert_frame_equal(kept, expected.astype({"id": "Int64", "text": "string"}))
 
 
-def test_all_old_rows_are_kept_without_a_key() -> None:
-    new, old = pd.DataFrame({"id": [2, 3]}), pd.DataFrame({"id": [1, 2]})
+def test_without_a_key_old_rows_are_kept_unless_the_same_row_comes_again() -> None:
+    new = pd.DataFrame({"id": [2, 3], "text": ["b", "c"]})
+    old = pd.DataFrame({"loud": list("ABCAB"), "text": list("abxab"), "id": [1, 2, 3, 1, 2]})
 
-    assert keep_old(new, old, [])["id"].tolist() == [1, 2, 2, 3]
+    kept = keep_old(new, old, [])
+
+    assert kept.to_dict("list") == {"id": [1, 3, 1, 2, 3], "text": ["a", "x", "a", "b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("cell", "others"),
+    [
+        (None, ["", "None", 0, False]),
+        (1, [True, "1", 2]),
+        ([1, {"a": None}], [[1, {"a": 0}], [1], (1, {"a": None})]),
+        (np.array([1, 2]), [np.array([1, 3])]),
+        (float("nan"), [0.0]),
+    ],
+    ids=str,
+)
+def test_rows_are_the_same_if_all_their_cells_are(cell: object, others: list[object]) -> None:
+    old = pd.DataFrame({"n": range(len(others) + 1), "cell": pd.Series([cell, *others], dtype=object)})
+    new = old.head(1).assign(n=0)
+
+    assert len(keep_old(new, old.assign(n=0), [])) == len(old)
+    assert len(keep_old(new, old.assign(n=9), [])) == len(old) + 1
+
+
+def test_missing_cells_of_any_dtype_are_the_same() -> None:
+    old = pd.DataFrame({"a": pd.array([None, 1], "Int64"), "b": pd.array(["x", None], "string"), "c": [1.5, None]})
+    new = pd.DataFrame(
+        {"a": [None, 1.0], "b": pd.Series(["x", None], dtype=object), "c": pd.array([1.5, None], "Float64")}
+    )
+
+    assert len(keep_old(new, old, [])) == 2
+
+
+def test_an_old_row_that_lacks_a_column_is_the_same_if_it_is_missing_in_the_new_one() -> None:
+    new = pd.DataFrame({"id": [1, 2], "text": pd.array([None, "b"], "string")})
+
+    assert keep_old(new, pd.DataFrame({"id": [1, 2]}), [])["id"].tolist() == [2, 1, 2]
 
 
 def test_what_old_rows_lack_is_missing_in_the_new_dtype() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tablevault_like.builders.inputs import Pin, find_pin
 from tablevault_like.builders.plan import make_plan
 from tablevault_like.errors import TableReferenceError, TVArgumentError
 from tests.builders.memory import Instances
@@ -141,6 +142,79 @@ def test_a_name_must_be_text(code):
     assert "should give a name, but it gives DataFrame" in error
     error = error_of(code, {"a": column("a", "<<<<config.table[name::z]>>.text>>")}, Instances(config=CONFIG))
     assert "should give a name, but it gives NoneType" in error
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("id::abc", "The condition doesn't fit the column 'id': 'abc' is not a value of dtype int64."),
+        ("id::1:abc", "The range doesn't fit the column 'id': 'abc' is not a value of dtype int64."),
+        ("text::x, id::1.5", "The condition doesn't fit the column 'id': '1.5'"),
+        ("index::abc", "'index' is the position of a row: a number from 0, not 'abc'."),
+        ("index::0:abc", "'index' is the position of a row: a number from 0, not 'abc'."),
+    ],
+)
+@pytest.mark.parametrize("table", ["stories", "stories(base)", "<<config.table[name::a]>>"])
+def test_text_in_a_condition_that_the_column_can_not_hold_is_told(code, table, condition, message):
+    instances = Instances(stories={"id": [1], "text": ["x"]}, config=CONFIG)
+    error = error_of(code, {"a": column("a", f"<<{table}.text[{condition}]>>")}, instances)
+    assert error.startswith(f"a.yaml:8:7: {message}")
+    shown, caret = error.splitlines()[-2:]
+    assert shown[caret.index("^") :].startswith(("abc", "1.5"))
+
+
+def test_text_in_a_condition_is_checked_wherever_the_reference_stands(code):
+    instances = Instances(stories={"id": [1], "text": ["x"]})
+    reads = "x <<self.id[text::<<stories.text[id::abc]>>]>>"
+    assert "not a value of dtype int64" in error_of(code, {"a": column("a", reads)}, instances)
+    assert "'index' is the position" in error_of(code, {"a": column("a", "<<self.id[index::abc]>>")}, instances)
+
+
+@pytest.mark.parametrize(
+    "condition", ["id::-7", "id::1:2.5", "any::abc", "id::<<self.id[index]>>", "text::~PROCESS_ID~", "id::~PROCESS_ID~"]
+)
+def test_text_in_a_condition_may_be_what_is_only_known_later(code, condition):
+    instances = Instances(stories={"id": [1], "text": ["x"], "any": [[1]]})
+    plan_of(code, {"a": column("a", f"<<stories.text[{condition}]>>")}, instances)
+
+
+def test_an_example_of_a_declaration_names_tables_that_are_there(code):
+    reads = "<<<<config.table[index]>>.text[index]>>"
+    instances = Instances(config=CONFIG)
+    told = error_of(code, {"a": column("a", reads)}, instances, tables=["config", "t", "papers"])
+    assert "such as: dependencies: ['papers']" in told
+    told = error_of(code, {"a": column("a", reads)}, instances, tables=["config", "t"])
+    assert "such as: dependencies: ['config']" in told
+    told = error_of(code, {"a": column("a", "<<<<self.id[index]>>.text[index]>>")}, instances, tables=["t"])
+    assert told.splitlines()[0].endswith("Declare all that it may read in 'dependencies'.")
+
+
+class TestFindPin:
+    PIN = Pin("stories", "base_5_x", ("id",))
+
+    @pytest.mark.parametrize("declared", [None, "base"])
+    @pytest.mark.parametrize("version", [None, "base", "base_5_x"])
+    def test_no_version_is_the_default_one_and_an_instance_is_known_by_its_id(self, declared, version):
+        assert find_pin({("stories", declared): self.PIN}, "stories", version) is self.PIN
+
+    @pytest.mark.parametrize(
+        ("table", "version", "message"),
+        [
+            (
+                "papers",
+                None,
+                "Which table this reads is known only now, and 'papers' was not pinned when the execution",
+            ),
+            ("stories", None, "Which version of 'stories' this reads is known only now"),
+            ("storys", None, "Did you mean 'stories'?"),
+            ("papers", None, "declare it in the builder: dependencies: ['papers']"),
+            ("stories", "v2", "declare it in the builder: dependencies: ['stories(v2)']"),
+        ],
+    )
+    def test_what_is_not_pinned_must_be_declared(self, table, version, message):
+        with pytest.raises(TableReferenceError) as caught:
+            find_pin({("stories", "base_5_x"): self.PIN}, table, version)
+        assert message in str(caught.value)
 
 
 def test_nested_references_are_found_in_time_that_grows_with_their_depth(code):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tablevault_like.builders.hashing import InputHash
 from tablevault_like.builders.results import Positions, RowCall, RowError, RowResult, RowStream, cells_of
 from tablevault_like.engines.base import Work
 from tablevault_like.errors import TVTableError
@@ -59,7 +60,10 @@ def test_several_columns_refuse_anything_else(value: object) -> None:
 
 
 def test_a_row_is_called_with_its_arguments_and_hashed_by_its_inputs() -> None:
-    call = RowCall(lambda number, prompt: f"{prompt}{number}", ["answer"], constants=("constant",))
+    def function(number: int, prompt: str) -> str:
+        return f"{prompt}{number}"
+
+    call = RowCall(function, ["answer"], inputs=InputHash(function, ("constant",)))
 
     first = call(Work(3, {"number": 1, "prompt": "a"}, (1,)))
     other_prompt = call(Work(4, {"number": 1, "prompt": "b"}, (1,)))

@@ -187,6 +187,28 @@ def test_rows_are_asked_for_only_where_there_are_rows(text, message):
         spec_of(COLUMN.replace("row-wise\n", f"{text}\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "{a: ~PROCESS_IDD~}",
+            r"^sizes.yaml:7:16: There is no keyword '~PROCESS_IDD~'\. Did you mean '~PROCESS_ID~'\?",
+        ),
+        ("{a: [1, ~ARTIFACTS_FOLDER~]}", r"^sizes.yaml:7:20: .*Did you mean '~ARTIFACT_FOLDER~'\?"),
+        ("{a: {~ROW_KEYS~: 1}}", r"^sizes.yaml:7:17: .*Did you mean '~ROW_KEY~'\?"),
+    ],
+)
+def test_a_misspelt_keyword_is_told(text, message):
+    with pytest.raises(TVBuilderError, match=message):
+        spec_of(f"{COLUMN}arguments: {text}\n")
+
+
+@pytest.mark.parametrize("text", ["~HOME~", "~process_idd~", "~PROCESS_IDD", "x ~PROCESS_IDD~", "~~", "~PROCESS IDD~"])
+def test_what_only_resembles_a_keyword_is_text(text):
+    spec = spec_of(f"{COLUMN}arguments: {{a: '{text}'}}\n")
+    assert spec.arguments.bind(NOTHING, {}).row(0)[0] == {"a": text}
+
+
 def test_normalized_is_equal_for_files_that_say_the_same():
     one = spec_of(COLUMN + "n_threads: 3\narguments: {a: 1, b: '<<self.x[index]>>'}\ndtypes: {size: Int64}")
     other = "dtypes:\n  # a comment\n  size: 'Int64'\narguments:\n  b: <<self.x[index]>>\n  a: 1\n"

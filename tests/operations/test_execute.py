@@ -474,6 +474,30 @@ def shout(text):
         vault.execute_instance("numbers", process_id="p")
         assert vault.get_dataframe("numbers")["loud"].tolist() == [f"TEXT {number}" for number in range(5)]
 
+    def test_keep_old_without_a_key_keeps_rows_that_are_not_made_again(
+        self, vault: TableVault, calls: Calls, tmp_path: Path
+    ) -> None:
+        mended = tmp_path / "mended"
+        code = self.CODE.replace(
+            "    return text.upper()",
+            f"    if text == 'text 3' and not __import__('os').path.exists({str(mended)!r}):\n"
+            "        raise ConnectionError\n    return text.upper()",
+        )
+        fields = {"arguments": {"first": 0, "last": 3}, "keep_old": True}
+        loud = column("loud", function="shout", arguments={"text": "<<self.text[index]>>"})
+        build(vault, "numbers", {"index": index("n", "text", **fields), "loud": loud}, code=code)
+        fields["arguments"] = {"first": 2, "last": 5}
+        for process_id in ("p", "q"):
+            vault.create_instance("numbers", copy=True)
+            vault.create_builder_file("numbers", "numbers_index", text=index("n", "text", **fields))
+            if not mended.exists():
+                with pytest.raises(ConnectionError):
+                    vault.execute_instance("numbers", process_id=process_id)
+                mended.touch()
+            vault.execute_instance("numbers", process_id=process_id)
+            assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2, 3, 4]
+            assert vault.get_dataframe("numbers")["loud"].tolist() == [f"TEXT {number}" for number in range(5)]
+
     PAGES = """
 from pathlib import Path
 
@@ -563,6 +587,16 @@ def double(n, page):
         vault.create_builder_file("numbers", "numbers_index", text=self.numbers(2, 5, keep_old=True)["index"])
         vault.delete_instance(first, "numbers")
         with pytest.raises(TVArgumentError, match=rf"'numbers_index' is to keep old rows, but the origin '{first}'"):
+            vault.execute_instance("numbers")
+
+    @pytest.mark.parametrize(("return_type", "reads"), [("row-wise", "a"), ("dataframe", "<<self.text>>")])
+    def test_one_that_was_deleted_is_told(self, vault: TableVault, first: str, return_type: str, reads: str) -> None:
+        vault.create_instance("numbers", copy=True)
+        text = index("text", function="shout", return_type=return_type, arguments={"text": reads})
+        vault.create_builder_file("numbers", "numbers_index", text=text)
+        vault.delete_builder_file("loud", "numbers")
+        vault.delete_instance(first, "numbers")
+        with pytest.raises((TVBuilderError, TableReferenceError), match=rf"the origin '{first}' .*was deleted"):
             vault.execute_instance("numbers")
 
     def test_without_one_there_is_nothing_to_work_on(self, vault: TableVault) -> None:

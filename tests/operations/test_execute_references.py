@@ -9,7 +9,8 @@ import pytest
 
 from tablevault_like import TableVault
 from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
-from tests.tables import Background, begin, build, column, gates, index, write, write_code
+from tests.scenes import Calls
+from tests.tables import Background, begin, build, column, gates, index, notes, write, write_code
 
 CODE = """
 def rows():
@@ -285,6 +286,65 @@ class TestMistakes:
         vault.create_builder_file("seen", "seen", text=declared)
         vault.execute_instance("seen")
         assert vault.get_dataframe("seen")["seen"].tolist() == [5]
+
+    def test_text_that_a_column_can_not_hold_is_told_before_anything_runs(
+        self, vault: TableVault, calls: Calls
+    ) -> None:
+        code = "from tests.workers import note_call\ndef rows(): note_call('rows'); yield 1\ndef show(value): pass"
+        value = column("value", function="show", arguments={"value": "<<stories.lang[id::abc]>>"})
+        begin(vault, "seen", {"index": index("story"), "value": value}, code=code)
+        with pytest.raises(TableReferenceError, match=r"value\.yaml:9:10: .*'abc' is not a value of dtype int64"):
+            vault.execute_instance("seen")
+        assert not calls()
+
+    def test_the_example_of_a_declaration_is_a_table_that_is_there(self, vault: TableVault) -> None:
+        reference = "<<<<self.story[index]>>.id[index::0]>>"
+        begin(
+            vault, "seen", {"index": index("story"), "v": column("v", function="show", arguments={"value": reference})}
+        )
+        with pytest.raises(TableReferenceError, match=r"such as: dependencies: \['stories'\]"):
+            vault.execute_instance("seen")
+        vault.rename_table("tales", "stories")
+        with pytest.raises(TableReferenceError, match=r"such as: dependencies: \['tales'\]"):
+            vault.execute_instance("seen")
+
+    RUN_TIME = "<<<<z.tab[index]>>(<<z.ver[index]>>).lang[index::0]>>"
+
+    @pytest.fixture
+    def late(self, vault: TableVault) -> TableVault:
+        """Rows of which the last one reads what isn't declared."""
+        write(vault, "z", pd.DataFrame({"tab": ["stories", "stories", "papers"], "ver": ["base"] * 3}))
+        write(vault, "papers", pd.DataFrame({"lang": ["la"]}))
+        value = column("value", function="show", arguments={"value": self.RUN_TIME}, dependencies=["stories"])
+        begin(vault, "seen", {"index": index("story"), "value": value})
+        return vault
+
+    def test_the_default_version_is_declared_with_its_table(self, late: TableVault) -> None:
+        write(
+            late,
+            "z",
+            pd.DataFrame({"tab": ["stories"] * 3, "ver": ["base", "base", late.get_table_instances("stories")[0]]}),
+        )
+        late.execute_instance("seen")
+        assert late.get_dataframe("seen")["value"].tolist() == ["en"] * 3
+
+    def test_what_was_not_declared_is_told_at_run_time_with_builder_place_and_row(self, late: TableVault) -> None:
+        with pytest.raises(TableReferenceError) as caught:
+            late.execute_instance("seen")
+        place = Path(late.db_dir, "seen", "TEMP_base", "builders", "value.yaml")
+        assert str(caught.value).startswith(f"{place}:9:10: Which table this reads is known only now, and ")
+        assert "dependencies: ['papers']" in str(caught.value)
+        assert "\n    <<<<z.tab[index]>>" in str(caught.value)
+        assert "This was for row 2 of the builder 'value'." in notes(caught.value)
+
+    def test_what_was_not_declared_pauses_a_run_that_has_rows_and_can_be_mended(self, late: TableVault) -> None:
+        with pytest.raises(TableReferenceError):
+            late.execute_instance("seen", process_id="p")
+        assert late.get_process("p").state == "PAUSED"
+        value = column("value", function="show", arguments={"value": self.RUN_TIME}, dependencies=["stories", "papers"])
+        late.create_builder_file("seen", "value", text=value)
+        late.execute_instance("seen", process_id="p", on_change="continue")
+        assert late.get_dataframe("seen")["value"].tolist() == ["en", "en", "la"]
 
     def test_what_was_declared_must_be_there(self, vault: TableVault) -> None:
         builders = {"index": index("story", dependencies=["storys.id"])}

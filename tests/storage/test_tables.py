@@ -84,6 +84,41 @@ def test_results_that_are_kept_as_objects_come_back_exactly(rows: list[Any], siz
     assert same([tuple(row) for row in frame.to_numpy().tolist()], rows)
 
 
+_KINDS = (
+    st.integers(-(2**70), 2**70),
+    st.integers(-5, 5),
+    st.booleans(),
+    st.floats(),
+    kinds.texts,
+    st.binary(max_size=5),
+    st.dates(),
+    st.datetimes(),
+    st.datetimes(timezones=kinds.zones, allow_imaginary=False),
+    st.times(),
+    st.timedeltas(),
+    st.decimals(),
+    kinds.timestamps,
+    kinds.numpy_scalars,
+    kinds.pandas_scalars,
+    kinds.numpy_arrays,
+    st.lists(st.integers()),
+    st.lists(st.floats()),
+    st.dictionaries(kinds.texts, st.integers()),
+)
+_RESULTS = st.one_of(
+    *(st.lists(kind, min_size=1, max_size=6) for kind in _KINDS),
+    *(st.lists(kind | st.none(), min_size=1, max_size=6) for kind in _KINDS),
+    st.lists(kinds.anything, min_size=1, max_size=6),
+)
+
+
+@given(_RESULTS)
+def test_results_of_every_kind_can_be_read(results: list[Any]) -> None:
+    table = table_from_cells(lambda: [[(row, encode_cells((value,))) for row, value in enumerate(results)]], ["a"])
+
+    assert len(frame_from_table(table)) == len(results)
+
+
 def test_results_have_nullable_dtypes_by_default(path: Path) -> None:
     rows = [
         (1, "NA", 1.5, True, [1.0, 2.0], {"a": 1}),
