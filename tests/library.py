@@ -1,8 +1,8 @@
 """A small vault on which every operation can be tried, and what each operation does to it.
 
 The table ``words`` has one materialized instance and a temporary one with four builders: a generator makes the rows,
-two row-wise builders fill columns (one writes an artifact a row), one returns a whole frame; none of them reuses what the
-materialized instance, which is its origin, has. The table ``scores`` has a
+two row-wise builders fill columns (one writes an artifact a row), one returns a whole frame; none of them reuses what
+the materialized instance has, which is the origin. The table ``scores`` has a
 temporary instance that is edited externally. Every call of user code is noted (``workers.note_call``), and is a point
 (``workers.pass_point``): ``word 3``, ``shout dog``, ``page dog``, ``length``.
 """

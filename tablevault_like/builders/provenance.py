@@ -3,8 +3,7 @@
 It lies in the folder ``provenance`` of the instance, and is what rows are reused by.
 
 1. A row that isn't there (a partial instance) has no input hash, and is never reused.
-2. A row that was reused has the recipe, the input hash and the seconds of the row that it was taken from, and no
-   attempts.
+2. A row that was reused has the recipe and the input hash of the row that it was taken from.
 """
 
 from __future__ import annotations
@@ -32,12 +31,11 @@ class RowOrigins:
     """How the rows of one builder were made, by position.
 
     ``hashes`` are input hashes, ``None`` for a row that wasn't recorded with one; ``codes`` numbers whose recipes are
-    in ``recipes``; ``seconds`` how long the function took.
+    in ``recipes``.
     """
 
     hashes: list[bytes | None]
     codes: list[int]
-    seconds: list[float]
     recipes: Mapping[int, str]
 
 
@@ -104,7 +102,6 @@ class Provenance:
         return RowOrigins(
             hashes=frame["input_hash"].tolist(),
             codes=frame["code"].tolist(),
-            seconds=frame["seconds"].tolist(),
             recipes={int(number): recipe for number, recipe in found["recipes"].items()},
         )
 
@@ -123,10 +120,10 @@ class Provenance:
 
 def _frame(store: RowReader, builder: PlannedBuilder, rows: int) -> pd.DataFrame:
     hashes = np.full(rows, None, dtype=object)
-    codes, attempts = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-    seconds = np.zeros(rows)
-    for row, input_hash, code, tries, took in store.origins(builder.name):
-        hashes[row], codes[row], attempts[row], seconds[row] = input_hash, code, tries, took
-    return pd.DataFrame(
-        {"input_hash": pd.Series(hashes, dtype=object), "code": codes, "attempts": attempts, "seconds": seconds}
-    )
+    codes = np.zeros(rows, np.int32)
+    for batch in store.input_hashes(builder.name):
+        made, found, numbers = zip(*batch, strict=True)
+        places = np.array(made, np.int64)
+        hashes[places] = np.array(found, dtype=object)
+        codes[places] = numbers
+    return pd.DataFrame({"input_hash": pd.Series(hashes, dtype=object), "code": codes})

@@ -116,9 +116,7 @@ class Recorder:
 
     def reuse(self, rows: Sequence[ReusedRow]) -> None:
         """Record rows that were made before, with no attempt."""
-        records = [
-            RowRecord(row.index, RowStatus.DONE, row.cells, 0, row.seconds, row.input_hash, self._code) for row in rows
-        ]
+        records = [RowRecord(row.index, RowStatus.DONE, row.cells, 0, 0.0, row.input_hash, self._code) for row in rows]
         if records:
             self._building.store.record(self._spec.name, records)
             self.done += len(records)

@@ -43,7 +43,6 @@ class ReusedRow:
 
     index: int
     cells: str
-    seconds: float
     input_hash: bytes | None
 
 
@@ -68,7 +67,7 @@ class Reuse:
                         each if found.recipes.get(code) == recipe else None
                         for each, code in zip(found.hashes, found.codes, strict=True)
                     ]
-                    return ReusableRows(self, columns, self.places, usable, found.seconds)
+                    return ReusableRows(self, columns, self.places, usable)
         return None
 
     def whole(self, columns: Sequence[str], input_hash: bytes) -> pa.Table | None:
@@ -126,13 +125,11 @@ class ReusableRows:
         columns: Sequence[str],
         places: NDArray[np.int64],
         hashes: Sequence[bytes | None],
-        seconds: Sequence[float],
     ) -> None:
         self._reuse = reuse
         self._columns = tuple(columns)
         self._places = places.tolist()
         self._hashes = hashes
-        self._seconds = seconds
 
     def take(self, rows: Sequence[int], hash_of: Callable[[int], bytes]) -> list[ReusedRow]:
         """Return those of ``rows`` that needn't be made, their artifacts in place. ``hash_of`` gives input hashes."""
@@ -160,6 +157,6 @@ class ReusableRows:
 
     def _recorded(self, found: Sequence[tuple[int, int, bytes]], part: pa.Table) -> list[ReusedRow]:
         return [
-            ReusedRow(row, encode_cells(cells, self._columns), self._seconds[place], known)
-            for (row, place, known), cells in zip(found, tables.cells_of(part), strict=True)
+            ReusedRow(row, encode_cells(cells, self._columns), known)
+            for (row, _, known), cells in zip(found, tables.cells_of(part), strict=True)
         ]

@@ -201,7 +201,7 @@ class BuilderRun:
             made = self._made_before(bound, work)
             if made is not None:
                 rows = enumerate(tables.cells_of(made))
-                recorder.reuse([ReusedRow(row, encode_cells(cells), 0.0, None) for row, cells in rows])
+                recorder.reuse([ReusedRow(row, encode_cells(cells), None) for row, cells in rows])
                 return
         calls = building.engine.stream(stream, work, stop=building.stop, enter=building.enter)
         recorder.record(calls, first=len(recorded) if resumes else 0)

@@ -205,9 +205,7 @@ class Execution:
             if last is None:
                 report.start(total=progress.total, already=progress.done)
             last = progress
-            report.update(
-                done=progress.done, failed=progress.failed, reused=progress.reused, total=progress.total
-            )
+            report.update(done=progress.done, failed=progress.failed, reused=progress.reused, total=progress.total)
 
         try:
             with self.run.interrupts.requesting(self.run.stop):

@@ -141,23 +141,17 @@ class RowReader:
                 yield batch
                 last = batch[-1][0]
 
-    def origins(
-        self, builder: str, *, batch_size: int = 50_000
-    ) -> Iterator[tuple[int, bytes | None, int, int, float]]:
-        """Yield position, input hash, code, attempts and seconds of every row that is done, by position."""
+    def input_hashes(self, builder: str, *, batch_size: int = 10_000) -> Iterator[list[tuple[int, bytes | None, int]]]:
+        """Yield position, input hash and code of every row that is done, by position, in batches."""
         last = -1
-        batch: list[tuple[int, bytes | None, int, int, float]]
-        while True:
-            batch = self._rows(
-                builder,
-                "SELECT row, input_hash, code, attempts, seconds FROM rows "
-                "WHERE builder = ? AND status = 1 AND row > ? ORDER BY row LIMIT ?",
-                last,
-                batch_size,
-            )
-            if not batch:
-                return
-            yield from batch
+        batch: list[tuple[int, bytes | None, int]]
+        while batch := self._rows(
+            builder,
+            "SELECT row, input_hash, code FROM rows WHERE builder = ? AND status = 1 AND row > ? ORDER BY row LIMIT ?",
+            last,
+            batch_size,
+        ):
+            yield batch
             last = batch[-1][0]
 
     def input_hash(self, builder: str) -> bytes | None:

@@ -483,7 +483,7 @@ def shout(text):
             f"    if text == 'text 3' and not __import__('os').path.exists({str(mended)!r}):\n"
             "        raise ConnectionError\n    return text.upper()",
         )
-        fields = {"arguments": {"first": 0, "last": 3}, "keep_old": True}
+        fields: dict[str, Any] = {"arguments": {"first": 0, "last": 3}, "keep_old": True}
         loud = column("loud", function="shout", arguments={"text": "<<self.text[index]>>"})
         build(vault, "numbers", {"index": index("n", "text", **fields), "loud": loud}, code=code)
         fields["arguments"] = {"first": 2, "last": 5}
