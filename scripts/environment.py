@@ -49,7 +49,7 @@ def find_python(wanted: str | None) -> tuple[str, str]:
             return found
     sys.exit(
         f"No Python {versions[-1]} to {versions[0]} among {', '.join(candidates)}. Install one, or name it: "
-        "PYTHON=/path/to/python3, or --python 3.13."
+        "PYTHON=/path/to/python3, or --python /path/to/python3."
     )
 
 

@@ -845,6 +845,7 @@ class TestBuilderFilesAndCode:
         (folder / "folder.yaml").mkdir()
         (folder / "link.yaml").symlink_to("words_index.yaml")
         (folder / "bad name.yaml").write_text(column("x", function="rows"))
+        (folder / "other.yml").write_text(column("x", function="rows"))
         assert vault.get_builders_list("words") == ["words_index"]
         with pytest.raises(TVFileError, match=r"link\.yaml is a link"):
             vault.get_builder_str("words", "link")
@@ -852,6 +853,7 @@ class TestBuilderFilesAndCode:
             with pytest.raises(TVArgumentError, match=f"has no builder '{name}'"):
                 vault.get_builder_str("words", name)
         for name, message in {
+            "other.yml": r"other\.yml: The name of a builder file ends in \.yaml",
             "bad name": r"bad name\.yaml: The builder name 'bad name' is not allowed.* Rename the file",
             "folder": r"folder\.yaml: This is a link, or no file",
             "link": r"link\.yaml: This is a link, or no file",
@@ -860,7 +862,7 @@ class TestBuilderFilesAndCode:
                 vault.execute_instance("words")
             assert caught.value.location is not None
             path = Path(caught.value.location.path)
-            assert path == folder / f"{name}.yaml"
+            assert path == folder / (name if name.endswith(".yml") else f"{name}.yaml")
             path.rmdir() if name == "folder" else path.unlink()
         vault.execute_instance("words")
 

@@ -313,6 +313,8 @@ def _read_builders(view: View, temporary: InstanceRecord) -> tuple[InstanceLayou
     texts: dict[str, str] = {}
     for is_last in (False, False, True):
         place = places.instance_layout(view.layout, temporary)
+        for path in place.builders.glob("*.yml"):
+            raise TVBuilderError("The name of a builder file ends in .yaml. Rename it.", location=Location(path))
         paths = places.builder_files(place, temporary.table_name)
         try:
             texts = {name: _builder_text(path) for name, path in paths.items()}
