@@ -17,8 +17,9 @@ from tablevault_like.operations import folders
 from tablevault_like.operations.builder_files import CreateBuilderFile, DeleteBuilderFile
 from tablevault_like.operations.code import CreateCodeModule, DeleteCodeModule
 from tablevault_like.operations.execute import ExecuteInstance
-from tablevault_like.operations.instances import CreateInstance, DeleteInstance, WriteInstance
+from tablevault_like.operations.instances import CreateInstance, DeleteInstance
 from tablevault_like.operations.tables import CreateTable, DeleteTable, RenameTable
+from tablevault_like.operations.write import WriteInstance
 from tablevault_like.process import records
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.runner import Outcome, Runner

@@ -45,7 +45,7 @@ LAYERS = {
             "endings driving stopping start runner"
         ),
     ],
-    "4 operations": ["operations: sources folders publication execution finished *"],
+    "4 operations": ["operations: sources folders publication execution planning finished *"],
     "5a founding": ["founding"],
     "5b around": [
         *("arguments", "reading", "tree", "background", "monitor: *", "check"),

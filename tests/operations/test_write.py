@@ -54,7 +54,7 @@ class TestAnIdThatWasUsed:
 class TestAWriteThatWasCutShort:
     @pytest.mark.parametrize("frame", [FRAME, None], ids=["with the frame", "without"])
     def test_goes_on(self, vault: TableVault, workers: Workers, frame: pd.DataFrame | None) -> None:
-        point = "after tablevault_like.operations.instances:WriteInstance.execute"
+        point = "after tablevault_like.operations.write:WriteInstance.execute"
         worker = workers.run(write, Path(vault.db_dir), faults=[Fault(point, Action.KILL)])
         assert worker.end() == -9
         with pytest.raises(TVArgumentError, match="frame"):

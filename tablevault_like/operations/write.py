@@ -1,0 +1,170 @@
+"""Materialize frames that were made elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tablevault_like.catalog import Database, instances
+from tablevault_like.errors import TVArgumentError, TVProcessError, TVTableError
+from tablevault_like.layout import ProcessLayout
+from tablevault_like.model import (
+    ARTIFACT_DTYPE,
+    BASE_VERSION,
+    Column,
+    InstanceRecord,
+    LockRequest,
+    Resource,
+    check_version,
+    temporary_id,
+)
+from tablevault_like.operations import publication
+from tablevault_like.operations.publication import Publication
+from tablevault_like.process.operation import INPUT, Declaration, Operation, View
+from tablevault_like.process.run import Run
+from tablevault_like.storage import artifacts, files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TOLD_COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class WriteInstance(Operation):
+    """Materialize a frame that was made elsewhere, in the place of a temporary instance that is edited externally."""
+
+    name = "write_instance"
+    is_short = True
+
+    table_df: pd.DataFrame | None = field(metadata=INPUT, default=None, compare=False)
+    table_name: str = ""
+    version: str = BASE_VERSION
+    dependencies: tuple[tuple[str, str], ...] = ()
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    frame: str | None = None
+    """What tells the frame from others, for a process that may be called again. A call without a frame means that."""
+
+    @classmethod
+    def read(
+        cls,
+        table_df: pd.DataFrame | None,
+        table_name: str,
+        version: str,
+        dependencies: tuple[tuple[str, str], ...],
+        dtypes: Mapping[str, str],
+        *,
+        is_named: bool,
+    ) -> WriteInstance:
+        """Make the operation from a frame."""
+        operation = cls(table_df, table_name, version, dependencies, dtypes)
+        if table_df is None or not is_named:
+            return operation
+        operation.check()
+        return replace(operation, frame=_told(table_df))
+
+    def check(self) -> None:
+        import pandas as pd
+
+        check_version(self.version)
+        if self.table_df is not None and not isinstance(self.table_df, pd.DataFrame):
+            raise TVArgumentError(f"table_df must be a pandas DataFrame, not a {type(self.table_df).__name__}.")
+
+    def arguments(self) -> dict[str, Any]:
+        found = super().arguments()
+        if self.frame is None:
+            del found["frame"]
+        return found
+
+    def differences(self, recorded: Mapping[str, Any]) -> list[str]:
+        if self.frame is None:
+            recorded = {name: value for name, value in recorded.items() if name != "frame"}
+        return super().differences(recorded)
+
+    def declare(self, view: View) -> Declaration:
+        if self.table_df is None:
+            raise TVProcessError(
+                "There is no frame to write: no process of this id has kept one. Call write_instance() with the frame."
+            )
+        temporary = publication.get_temporary(view.db, self.table_name, self.version, external_edit=True)
+        if not temporary.external_edit:
+            raise TVArgumentError(
+                f"{self.table_name}/{temporary.instance_id} is made by builders: call execute_instance(). To write a "
+                "frame, create the instance with external_edit=True."
+            )
+        needed = [LockRequest.exclusive(Resource.instance(self.table_name, temporary.instance_id))]
+        for table, instance_id in self.dependencies:
+            instances.get(view.db, table, instance_id)
+            needed.append(LockRequest.shared(Resource.instance(table, instance_id)))
+        return Declaration(tuple(needed))
+
+    def prepare(self, folder: ProcessLayout) -> tuple[tuple[Column, ...], int] | None:
+        from tablevault_like.storage import tables as parquet
+
+        if self.table_df is None:
+            return None
+        return parquet.write_table(folder.pinned_frame, self.table_df, self.dtypes), len(self.table_df)
+
+    def stage(self, run: Run) -> Publication | None:
+        if self.table_df is None:
+            return None
+        return self._stage(run, self._temporary(run))
+
+    def place(self, run: Run, db: Database) -> bool:
+        made: Publication = run.made
+        if instances.find(db, self.table_name, temporary_id(self.version)) != made.temporary:
+            return False
+        made.place_at_once(run)
+        return True
+
+    def execute(self, run: Run) -> Publication:
+        temporary = self._temporary(run)
+        publication.withdraw(run, temporary, run.instance_id(self.version))
+        made = self._stage(run, temporary)
+        made.place(run)
+        return made
+
+    def publish(self, run: Run, db: Database) -> None:
+        run.made.publish(run, db)
+
+    def finish(self, run: Run) -> None:
+        publication.discard_temporary(run, run.made.temporary, run.made.instance_id)
+
+    def undo(self, run: Run) -> None:
+        publication.remove(run, self.table_name, run.instance_id(self.version))
+
+    def _temporary(self, run: Run) -> InstanceRecord:
+        with run.journal.catalog.snapshot() as db:
+            return publication.get_temporary(db, self.table_name, self.version, external_edit=True)
+
+    def _stage(self, run: Run, temporary: InstanceRecord) -> Publication:
+        import pandas as pd
+
+        from tablevault_like.storage import tables as parquet
+
+        instance_id = run.instance_id(self.version)
+        staged = run.files.staged_instance(instance_id)
+        files.remove(staged.folder)
+        staged.folder.mkdir(parents=True)
+        os.link(run.files.pinned_frame, staged.table)
+        columns, rows = run.prepared or parquet.read_columns(staged.table)
+        publication.stage_artifacts(run, temporary, staged)
+        artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
+        cells = parquet.read_table(staged.table, columns=artifact_columns) if artifact_columns else pd.DataFrame()
+        artifacts.check_artifacts(cells, artifact_columns, staged.artifacts)
+        return Publication(temporary, instance_id, columns, rows, sources=self.dependencies).staged(run)
+
+
+def _told(frame: pd.DataFrame) -> str | None:
+    """Return a frame's size, its columns, and a digest of all that is in it; None if it can't be kept anyway."""
+    from tablevault_like.storage import values
+
+    try:
+        digest = values.digest(frame.reset_index(drop=True)).hex()
+    except TVTableError:
+        return None
+    names = [str(name) for name in frame.columns]
+    listed = ", ".join(names[:_TOLD_COLUMNS]) + (", ..." if len(names) > _TOLD_COLUMNS else "")
+    return f"{len(frame)} rows of {listed} [{digest}]"
