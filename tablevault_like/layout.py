@@ -29,14 +29,10 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceLayout:
-    """The files of one instance, wherever its folder lies: in its table, or still in staging."""
+class PinnedLayout:
+    """The builder files and code modules that a plan was made of."""
 
     folder: Path
-
-    @property
-    def table(self) -> Path:
-        return self.folder / "table.parquet"
 
     @property
     def builders(self) -> Path:
@@ -48,6 +44,15 @@ class InstanceLayout:
     @property
     def code(self) -> Path:
         return self.folder / "code"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceLayout(PinnedLayout):
+    """The files of one instance, wherever its folder lies: in its table, or still in staging."""
+
+    @property
+    def table(self) -> Path:
+        return self.folder / "table.parquet"
 
     @property
     def artifacts(self) -> Path:
@@ -85,24 +90,6 @@ class TableLayout:
 
     def temporary(self, version: str) -> InstanceLayout:
         return self.instance(temporary_id(version))
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedLayout:
-    """The builder files and code modules that a plan was made of."""
-
-    folder: Path
-
-    @property
-    def builders(self) -> Path:
-        return self.folder / "builders"
-
-    def builder(self, name: str) -> Path:
-        return self.builders / f"{name}.yaml"
-
-    @property
-    def code(self) -> Path:
-        return self.folder / "code"
 
 
 @dataclass(frozen=True, slots=True)

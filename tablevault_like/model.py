@@ -288,7 +288,7 @@ class StepRecord:
     rows_reused: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRecord:
     """A process, as ``get_active_processes`` shows it. Times are seconds since the epoch (POSIX).
 
@@ -310,22 +310,22 @@ class ProcessRecord:
     host: str | None
     pid: int | None
     created_at: float
-    started_at: float | None
+    started_at: float | None = None
     updated_at: float
-    ended_at: float | None
-    parent_id: str | None
-    steps_done: tuple[str, ...]
-    steps_to_come: tuple[str, ...]
-    rows_done: int
-    rows_failed: int
-    rows_reused: int
-    rows_total: int | None
-    rate: float | None
-    remaining: float | None
-    locks: tuple[str, ...]
-    waits_for: tuple[str, ...]
-    blocked_by: tuple[str, ...]
-    error: ErrorRecord | None
+    ended_at: float | None = None
+    parent_id: str | None = None
+    steps_done: tuple[str, ...] = ()
+    steps_to_come: tuple[str, ...] = ()
+    rows_done: int = 0
+    rows_failed: int = 0
+    rows_reused: int = 0
+    rows_total: int | None = None
+    rate: float | None = None
+    remaining: float | None = None
+    locks: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    blocked_by: tuple[str, ...] = ()
+    error: ErrorRecord | None = None
     next_steps: str
     paused_on_request: bool = False
     stop_intent: StopIntent | None = None

@@ -12,9 +12,9 @@ from tablevault_like.catalog.processes import ProcessRow, Step
 from tablevault_like.errors import TVFileError
 from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.locks import is_held
-from tablevault_like.model import LockRequest, ProcessRecord, State
+from tablevault_like.model import LockRequest, ProcessRecord, State, StepRecord
 from tablevault_like.process import waiting
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.rows import Counts, RowStore
 
 
 def active(db: Database, layout: Layout) -> dict[str, ProcessRecord]:
@@ -73,8 +73,6 @@ def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
         rate=rate,
         remaining=remaining,
         locks=_texts(locks.held_by(db, row.process_id)),
-        waits_for=(),
-        blocked_by=(),
         error=row.error,
         next_steps="",
         paused_on_request=row.paused_on_request,
@@ -114,26 +112,18 @@ def _describe_waiter(db: Database, layout: Layout, waiter: Waiter) -> ProcessRec
         host=waiter.host,
         pid=waiter.pid,
         created_at=waiter.since,
-        started_at=None,
         updated_at=waiter.since,
-        ended_at=None,
         parent_id=waiter.parent_id,
-        steps_done=(),
-        steps_to_come=(),
-        rows_done=0,
-        rows_failed=0,
-        rows_reused=0,
-        rows_total=None,
-        rate=None,
-        remaining=None,
-        locks=(),
         waits_for=_texts(waiter.requests),
         blocked_by=blocked_by.everyone,
-        error=None,
         next_steps=f"It waits for {names}."
         if is_alive
         else "It gave up waiting when its worker died; nothing is left to do.",
     )
+
+
+def _counted(record: StepRecord, found: Counts) -> StepRecord:
+    return replace(record, rows_done=found.done, rows_failed=found.failed, rows_reused=found.reused)
 
 
 def _recounted(steps: list[Step], folder: ProcessLayout) -> list[Step]:
@@ -147,7 +137,7 @@ def _recounted(steps: list[Step], folder: ProcessLayout) -> list[Step]:
         # It died inside a commit, say. What was reported is true all the same.
         return steps
     return [
-        replace(step, record=replace(step.record, rows_done=found.done, rows_failed=found.failed))
+        replace(step, record=_counted(step.record, found))
         if (found := counts.get(step.record.name)) is not None and found.done >= step.record.rows_done
         else step
         for step in steps
