@@ -84,6 +84,8 @@ class BuilderRun:
                 self._run_generator()
             case ReturnType.DATAFRAME:
                 table = self._run_frame()
+        if self.building.stop.requested:
+            raise self.building.interrupted()  # not what may be wrong with what was made meanwhile
         try:
             table = self.columns() if table is None else table
             if self.spec.primary_key:
@@ -197,9 +199,16 @@ class BuilderRun:
         stream = RowStream(self.function, self.spec.changed_columns, recorded=recorded, resumes=resumes, total=total)
         bound = self._bind(resume_from=len(recorded))
         work = self._whole_work(bound)
-        if not len(recorded):
-            made = self._made_before(bound, work)
+        input_hash = self._call_hash(bound, work)
+        if len(recorded):
+            if building.store.input_hash(self.name) != input_hash:
+                # Its rows are of different calls: another code goes on, or other inputs.
+                building.store.set_input_hash(self.name, None)
+        elif input_hash is not None:
+            building.store.set_input_hash(self.name, input_hash)
+            made = self._made_before(input_hash)
             if made is not None:
+                # At once: if it were in parts, a resume would take the first of them for a generator's.
                 rows = enumerate(tables.cells_of(made))
                 recorder.reuse([ReusedRow(row, encode_cells(cells), None) for row, cells in rows])
                 return
@@ -237,13 +246,14 @@ class BuilderRun:
             self.report(Progress(0, 0, total))
             bound = self._bind()
             work = self._whole_work(bound)
-            made = self._made_before(bound, work)
+            input_hash = self._call_hash(bound, work)
+            made = self._made_before(input_hash)
             if made is not None:
-                self._keep(made)
+                self._keep(made, input_hash)
                 self.report(Progress(made.num_rows, 0, made.num_rows, reused=made.num_rows))
                 return made
             table = self._call_for_frame(work, total)
-            self._keep(table)
+            self._keep(table, input_hash)
         self.report(Progress(table.num_rows, 0, table.num_rows))
         return table
 
@@ -279,15 +289,17 @@ class BuilderRun:
             artifacts.sync_artifacts(self.building.artifact_folder, (cell for cell in cells if cell is not None))
         return table
 
-    def _keep(self, table: pa.Table) -> None:
+    def _keep(self, table: pa.Table, input_hash: bytes | None) -> None:
         path = self._frame_path
         files.make_directory(path.parent)
         # A name of its own: a worker that lost its claim may still be writing.
         draft = path.with_name(f".{uuid.uuid4().hex}.parquet")
         try:
             tables.write_arrow_table(draft, table)
-            self.building.store.record(self.name, ())  # FencedError if this worker has lost its claim
+            self.building.store.set_input_hash(self.name, None)  # FencedError if this worker has lost its claim
             files.place(draft, path)
+            if input_hash is not None:
+                self.building.store.set_input_hash(self.name, input_hash)
         finally:
             files.remove(draft)
 
@@ -329,13 +341,17 @@ class BuilderRun:
         """What may be taken over. An IndexBuilder always runs."""
         return None if self.spec.is_index or self.spec.reuse is ReuseMode.NEVER else self.building.reuse
 
-    def _made_before(self, bound: Bound, work: Work) -> pa.Table | None:
-        """Return what this call has made in the origin, None if it hasn't. What it is given is recorded either way."""
+    def _call_hash(self, bound: Bound, work: Work) -> bytes | None:
+        """Return what tells the one call that makes all rows from any other; None for an IndexBuilder's."""
         if self.spec.is_index:
             return None
-        input_hash = digest(self.recipe, self._input_hash(bound).of(work.arguments, work.inputs))
-        self.building.store.set_input_hash(self.name, input_hash)
-        return None if self._reuse is None else self._reuse.whole(self.spec.changed_columns, input_hash)
+        return digest(self.recipe, self._input_hash(bound).of(work.arguments, work.inputs))
+
+    def _made_before(self, input_hash: bytes | None) -> pa.Table | None:
+        """Return what this call has made in the origin, None if it hasn't."""
+        if self._reuse is None or input_hash is None:
+            return None
+        return self._reuse.whole(self.spec.changed_columns, input_hash)
 
     def _key(self, row: int | str) -> str:
         return f"{self.building.process_id}:{self.name}:{row}"

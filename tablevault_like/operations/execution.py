@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import pandas as pd
+import pyarrow as pa
 
 from tablevault_like.builders.checkpoint import Checkpoint
 from tablevault_like.builders.frames import FrameCache, PinnedTable, keep_old
@@ -87,7 +89,7 @@ class Execution:
                 frame_path=run.files.frame,
                 enter=None if current is None else current.enter,
                 contents=contents,
-                reuse=_reuse(origin, frames, checkpoint.plan, artifact_folder) if reuses and origin else None,
+                reuse=_reuse(run, origin, frames, checkpoint.plan, artifact_folder) if reuses else None,
             )
             loader = cleanup.enter_context(
                 Loader(checkpoint.files.code, label=run.process_id, original=run.layout.code_functions)
@@ -130,6 +132,7 @@ class Execution:
             frames = self.building.frames
             table, artifact_columns = frames.table(), frames.artifact_columns
             staged = self.run.files.staged_instance(self.instance_id)
+            self._drop_replaced(frames)
             artifacts.check_artifacts(
                 frames.built(artifact_columns), artifact_columns, staged.artifacts, source=self._own_artifacts
             )
@@ -161,11 +164,21 @@ class Execution:
         """Keep what the IndexBuilder leaves of its origin, with the artifacts: columns, or rows if it says so."""
         frames = self.building.frames
         if spec.return_type is ReturnType.ROW_WISE:
-            columns = [name for name in frames.artifact_columns if name not in spec.changed_columns]
+            columns = [name for name in frames.artifact_columns if name not in self.checkpoint.plan.columns]
             self._take_over(frames.built(columns), columns, origin)
             frames.replace(frames.table())
+            self._keep_frame(spec, frames.table())
         elif spec.keep_old:
             self._keep_old(spec, origin)
+
+    def _drop_replaced(self, frames: FrameCache) -> None:
+        """Remove the artifacts that a row-wise IndexBuilder left as the origin has them, and nothing names any more."""
+        if self.origin is None or self.checkpoint.plan.builders[0].return_type is not ReturnType.ROW_WISE:
+            return
+        before, columns = _artifacts_in(self.origin.table), frames.artifact_columns
+        for name in before - _artifacts_in(frames.table().select(list(columns))):
+            if not os.path.lexists(self._own_artifacts / name):
+                files.remove(self.building.artifact_folder / name)
 
     def _keep_old(self, spec: BuilderSpec, origin: Origin) -> None:
         """Add the rows of the origin that the IndexBuilder didn't make again."""
@@ -177,6 +190,10 @@ class Execution:
         table = tables.table_from_frame(kept, dtypes)
         frames.replace(table)
         # Other builders record their rows by the positions that rows have from now on.
+        self._keep_frame(spec, table)
+
+    def _keep_frame(self, spec: BuilderSpec, table: pa.Table) -> None:
+        """Keep what the IndexBuilder and the origin give together, for those who read a frame that isn't finished."""
         path = self.run.files.frame_with_old(spec.name)
         files.make_directory(path.parent)
         tables.write_arrow_table(path, table)
@@ -257,7 +274,7 @@ def assemble(
     plan = checkpoint.plan
     files.remove(staged.provenance)
     with RowStore.read(run.files.rows) as store:
-        Provenance.write(staged.provenance, plan, store, rows=rows)
+        Provenance.write(staged.provenance, plan, store, table=staged.table, rows=rows)
     sources = {(pin.table, pin.instance_id) for pin in plan.pins.values()}
     if plan.origin is not None:
         sources.add((plan.origin.table, plan.origin.instance_id))
@@ -285,6 +302,12 @@ def stage_partial(run: Run, temporary: InstanceRecord, instance_id: str) -> Publ
     return assemble(run, checkpoint, temporary, instance_id, columns=columns, rows=len(found.frame), success=False)
 
 
+def _artifacts_in(table: pa.Table) -> set[str]:
+    """Return the names that the artifact cells of a table hold."""
+    columns = [column.name for column in tables.table_columns(table) if column.dtype == ARTIFACT_DTYPE]
+    return {name for column in columns for name in table.column(column).to_pylist() if name is not None}
+
+
 def _artifact_names(found: PartialFrame) -> set[str]:
     return {name for column in found.artifact_columns for name in found.frame[column].dropna()}
 
@@ -303,10 +326,23 @@ def _origin_of(run: Run, plan: Plan, contents: Contents) -> Origin | None:
         pinned = _pinned_table(run.layout, db, plan.origin, contents)
     dtypes = {column.name: ARTIFACT_DTYPE for column in pinned.columns if column.dtype == ARTIFACT_DTYPE}
     table = tables.table_from_frame(tables.read_table(pinned.path), dtypes)
-    return Origin(table, pinned.artifact_folder, Provenance(place.provenance))
+    return Origin(
+        table,
+        pinned.artifact_folder,
+        Provenance(place.provenance),
+        digests=lambda: _recorded_contents(place),
+    )
 
 
-def _reuse(origin: Origin, frames: FrameCache, plan: Plan, artifact_folder: Path) -> Reuse:
+def _reuse(
+    run: Run, origin: Origin | None, frames: FrameCache, plan: Plan, artifact_folder: Path
+) -> Reuse | None:
+    """Return what can be reused of the origin: nothing of what isn't true any more, as it is inactive."""
+    if origin is None or plan.origin is None:
+        return None
+    with run.journal.catalog.snapshot() as db:
+        if not instances.is_true(db, plan.origin.table, plan.origin.instance_id, process_id=run.process_id):
+            return None
     return Reuse(origin, frames, key=plan.builders[0].fields["primary_key"], artifact_folder=artifact_folder)
 
 

@@ -804,6 +804,16 @@ class TestGenerator:
         assert yields.closed == 1
         assert no_rows.engine.is_idle
 
+    def test_a_stop_comes_before_what_is_wrong_with_the_rows(self, no_rows: Site) -> None:
+        def function() -> Iterator[object]:
+            yield 1
+            no_rows.stop.request()
+            yield 1
+
+        keyed = index_spec("return_type: dataframe", "primary_key: [id]")
+        with pytest.raises(Interrupted):
+            no_rows.run(keyed, lambda: pd.DataFrame({"id": list(function())})).run()
+
     def test_a_primary_key_tells_its_rows_apart(self, no_rows: Site) -> None:
         keyed = index_spec(GENERATOR, "primary_key: [id]")
 

@@ -293,6 +293,18 @@ class TestArtifactsAsInputs:
         assert Again(vault, calls)() == Counter(["read bee.txt"])
 
 
+def test_artifacts_that_are_made_anew_are_not_taken_over(again: Again) -> None:
+    """Here a row-wise IndexBuilder goes over the rows of the origin, and pages get other names."""
+    other = column("name", function="louder", arguments=NAME)
+    other = other.replace("ColumnBuilder", "IndexBuilder")
+    again.vault.create_instance("words", copy=True)
+
+    called = again(words_index=other)
+
+    assert [Path(page).name for page in again.new["page"]] == ["ANT.txt", "BEE.txt", "CAT.txt"]
+    assert called["page ANT"] == 1
+
+
 def test_what_is_not_kept_any_more_is_made_again(again: Again) -> None:
     """An origin without its provenance, as one of a frame that was written, or of an older version."""
     (made,) = again.vault.get_table_instances("words")

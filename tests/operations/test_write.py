@@ -51,6 +51,17 @@ class TestAnIdThatWasUsed:
         pd.testing.assert_frame_equal(vault.get_dataframe("scores"), FRAME, check_dtype=False, check_names=False)
 
 
+@pytest.mark.parametrize("process_id", ["", ID], ids=["unnamed", "named"])
+def test_what_can_not_be_done_at_all_is_said_first(vault: TableVault, process_id: str) -> None:
+    vault.create_instance("scores", "built")
+    with pytest.raises(TVArgumentError, match="is made by builders"):
+        vault.write_instance(FRAME, "scores", "built", dtypes={"name": "artifact_string"}, process_id=process_id)
+    with pytest.raises(TVArgumentError, match="no table 'scors'"):
+        vault.write_instance(
+            FRAME, "scores", "base", [("scors", "base_1_x")], {"name": "artifact_string"}, process_id=process_id
+        )
+
+
 class TestAWriteThatWasCutShort:
     @pytest.mark.parametrize("frame", [FRAME, None], ids=["with the frame", "without"])
     def test_goes_on(self, vault: TableVault, workers: Workers, frame: pd.DataFrame | None) -> None:
