@@ -36,3 +36,11 @@ def delete_instance(vault_dir: Path, table: str, instance_id: str) -> str:
 def create_instance(vault_dir: Path, table: str, version: str, process_id: str) -> str:
     vault = TableVault(vault_dir, "bob", lock_timeout=PATIENT)
     return vault.create_instance(table, version, process_id=process_id)
+
+
+def write_package(vault_dir: Path, source: Path, process_id: str) -> str:
+    return TableVault(vault_dir, "bob").create_code_module(copy_dir=source, process_id=process_id)
+
+
+def delete_module(vault_dir: Path, module: str, process_id: str) -> str:
+    return TableVault(vault_dir, "bob").delete_code_module(module, process_id=process_id)

@@ -126,3 +126,52 @@ class TestEvaluation:
         assert frame["certainty"].dtype == "Float32"
         assert frame["points"].tolist() == [1, 0, 0, 2]
         assert frame["total"].tolist() == [1, 1, 1, 3]
+
+
+class TestFiles:
+    @pytest.fixture(autouse=True)
+    def here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(EXAMPLES.parent)
+
+    def test_cities_are_those_of_the_file(self, vault: TableVault) -> None:
+        frame = build(vault, "files", "cities")
+
+        assert frame["zip_code"].tolist() == ["00100", "0150", "10121", "20001"]
+        assert frame["population"].isna().tolist() == [False, False, False, True]
+        assert frame.dtypes.astype(str).to_dict()["population"] == "Int64"
+
+    def test_measurements_keep_lists_and_what_is_missing(self, vault: TableVault) -> None:
+        frame = build(vault, "files", "measurements")
+
+        assert frame["values"].tolist() == [[18.5, 21.0], [4.0], None]
+        assert frame["note"].isna().tolist() == [True, True, False]
+
+    def test_letters_are_artifacts(self, vault: TableVault) -> None:
+        frame = build(vault, "files", "letters")
+
+        assert frame["file_name"].tolist() == ["first.txt", "second.txt"]
+        assert [Path(path).read_text().splitlines()[1] for path in frame["artifact_name"]] == [
+            "it rains.",
+            "the sun is out.",
+        ]
+
+    def test_a_tour_is_the_same_each_time(self, vault: TableVault) -> None:
+        build(vault, "files", "cities")
+        first, again = build(vault, "files", "tour"), build(vault, "files", "tour")
+
+        assert first["id"].tolist() == again["id"].tolist()
+        assert first["id"].nunique() == 2
+
+    def test_codes_are_random_and_those_with_a_seed_the_same_each_time(self, vault: TableVault) -> None:
+        first, again = build(vault, "files", "codes"), build(vault, "files", "codes")
+
+        assert (first == again).all().to_dict() == {
+            "purpose": True,
+            "code": True,
+            "spare": True,
+            "nonce": False,
+            "serial": True,
+        }
+        strings = first[["code", "spare", "nonce", "serial"]].to_numpy().ravel().tolist()
+        assert len({*strings}) == 12
+        assert {len(each) for each in strings} == {20}

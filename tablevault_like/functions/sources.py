@@ -96,6 +96,15 @@ class CodeFolder:
             if path.name == _INIT:
                 pending += [(f"{dotted}.{inner}", file) for inner, file in _modules_in(path.parent).items()]
 
+    def all_names(self) -> list[str]:
+        """Return the dotted names of all modules, those in packages too, sorted."""
+        return sorted(inner for name in self.names for inner in self.inner_modules(name))
+
+    def is_package(self, name: str) -> bool:
+        """Tell whether ``name`` is a package."""
+        path = self.find(name)
+        return path is not None and path.name == _INIT
+
     def _check_inside(self, path: Path) -> None:
         if not path.resolve().is_relative_to(self.folder):
             raise TVBuilderError(

@@ -69,3 +69,22 @@ def test_creating_again_under_a_completed_id_does_nothing(tvl: Tvl, vault: Table
     vault.delete_instance("TEMP_base", "words")
 
     assert "had completed before" in tvl(*line).out
+
+
+def test_packages_come_and_go(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    for name in ("pipeline/__init__.py", "pipeline/steps/__init__.py", "pipeline/steps/clean.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"NAME = {name!r}\n")
+
+    wrote = tvl("create-code-module", "--from=pipeline", "--db-dir=vault")
+    assert wrote.out == f"Wrote {folder}/vault/code_functions/pipeline\n"
+    changed = tvl("create-code-module", "pipeline.late", "--from=-", "--db-dir=vault", "--json", stdin="N = 1\n")
+    assert changed.json["files"] == [f"{folder}/vault/code_functions/pipeline/late.py"]
+    assert "pipeline.steps.clean\n" in tvl("ls", "--code", "--db-dir=vault").out
+    shown = tvl("show", "--code", "pipeline.steps.clean", "--db-dir=vault")
+    assert shown.out == "NAME = 'pipeline/steps/clean.py'\n"
+
+    tvl("delete-code-module", "pipeline.steps", "--db-dir=vault")
+    assert vault.get_code_modules_list() == ["pipeline", "pipeline.late", "tools"]
+    tvl("delete-code-module", "pipeline", "--db-dir=vault")
+    assert vault.get_code_modules_list() == ["tools"]

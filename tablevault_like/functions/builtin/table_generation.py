@@ -1,17 +1,28 @@
-"""Tables from other tables, from files, and from folders of files."""
+"""Tables from other tables, from files, and from folders of files.
+
+Paths are those of the machine that executes; relative ones start from the folder in which it was called. What a
+function reads counts by its content, not by its path. All raise ``TVArgumentError`` for a file or a folder that isn't
+there, or that isn't what its function reads.
+"""
 
 from __future__ import annotations
 
 import json
+import lzma
+import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
-from tablevault_like.errors import TVArgumentError
+from tablevault_like.errors import TVArgumentError, nearest
 from tablevault_like.functions.builtin.declared import built_in
 from tablevault_like.functions.file_arguments import reads_files
 
@@ -52,18 +63,21 @@ def create_data_table_from_csv(
     Only fields that are one of ``missing_values`` are missing: by default the empty ones, while ``NA``, ``None`` and
     ``nan`` stay text. Columns of nothing but numbers or booleans become nullable ``Int64``, ``Float64`` and
     ``boolean``, all others ``string``; ``dtypes`` names other ones, such as ``{"zip_code": "string"}`` to keep zeros
-    in front. Raises ``TVArgumentError`` if rows have more fields than there are columns.
+    in front. Raises ``TVArgumentError`` for a file that isn't CSV in this encoding, a value that its dtype can't hold,
+    and rows that have more fields than there are columns.
     """
-    frame = pd.read_csv(
-        csv_file_path,
-        sep=separator,
-        encoding=encoding,
-        keep_default_na=False,
-        na_values=list(missing_values),
-        dtype=dict(dtypes or {}),
-        dtype_backend="numpy_nullable",
-        low_memory=False,  # or else the types of a large file's columns would depend on where its chunks end
-    )
+    path = _existing_file(csv_file_path)
+    with _telling(path, "as CSV"):
+        frame = pd.read_csv(
+            path,
+            sep=separator,
+            encoding=encoding,
+            keep_default_na=False,
+            na_values=list(missing_values),
+            dtype=dict(dtypes or {}),
+            dtype_backend="numpy_nullable",
+            low_memory=False,  # or else the types of a large file's columns would depend on where its chunks end
+        )
     if not isinstance(frame.index, pd.RangeIndex):
         raise TVArgumentError(f"Rows of {csv_file_path} have more fields than its first line has columns.")
     return frame
@@ -74,10 +88,16 @@ def create_data_table_from_csv(
 def create_data_table_from_parquet(parquet_file_path: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the rows of a Parquet file, with nullable dtypes; of ``columns`` only, if they are named.
 
-    Nested values become lists and dicts. An index with a name that pandas wrote into the file becomes a column.
+    Nested values become lists and dicts. An index with a name that pandas wrote into the file becomes a column. Raises
+    ``TVArgumentError`` for a file that isn't Parquet, and for columns that it lacks.
     """
-    names = None if columns is None else list(columns)
-    frame = pd.read_parquet(parquet_file_path, columns=names, dtype_backend="numpy_nullable")
+    names = None if columns is None else _listed(columns)
+    path = _existing_file(parquet_file_path)
+    with _telling(path, "as Parquet"):
+        known = pq.read_schema(path).names
+        if unknown := [name for name in names or () if name not in known]:
+            raise TVArgumentError(f"{path} has no column {unknown[0]!r}.{nearest(unknown[0], known)}")
+        frame = pd.read_parquet(path, columns=names, dtype_backend="numpy_nullable")
     named = [level for level, name in enumerate(frame.index.names) if name is not None]
     if names is None and named:
         frame = frame.reset_index(level=named)
@@ -94,8 +114,8 @@ def create_data_table_from_jsonl(jsonl_file_path: str, encoding: str = "utf-8-si
     Values keep the types that JSON gives them; a key that a line lacks is missing there. Empty lines are skipped.
     Raises ``TVArgumentError``, with file and line, for a line that isn't a JSON object.
     """
-    path = Path(jsonl_file_path)
-    with path.open(encoding=encoding) as lines:
+    path = _existing_file(jsonl_file_path)
+    with _telling(path, f"as text in {encoding}"), path.open(encoding=encoding) as lines:
         rows = list(_json_objects(path, lines))
     columns = dict.fromkeys(key for row in rows for key in row)
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns}, index=range(len(rows)))
@@ -103,7 +123,14 @@ def create_data_table_from_jsonl(jsonl_file_path: str, encoding: str = "utf-8-si
 
 @built_in(version=1)
 def create_data_table_from_list(vals: Iterable[object], column: str = "temp_name") -> pd.DataFrame:
-    """Return a frame of one column, named ``column``, with a row for each of ``vals``. Values keep their types."""
+    """Return a frame of one column, named ``column``, with a row for each of ``vals``. Values keep their types.
+
+    Raises ``TVArgumentError`` for a text or a mapping, which are single values.
+    """
+    if isinstance(vals, str | bytes | Mapping):
+        raise TVArgumentError(
+            f"vals must be a list of values, not a {type(vals).__name__}. For a single one, give [it]."
+        )
     return pd.DataFrame({column: _column(list(vals))})
 
 
@@ -116,7 +143,8 @@ def create_paper_table_from_folder(
 
     Columns: ``file_name`` (without its extension), ``artifact_name`` and ``original_path``. If ``copies`` is more than
     one, the names get a number each (``paper_0.pdf``). Files are taken in the order of their names; folders inside
-    are left alone. Pass ``~ARTIFACT_FOLDER~`` for ``artifact_folder``.
+    are left alone. Give ``artifact_name`` the dtype ``artifact_string``, and pass
+    ``~ARTIFACT_FOLDER~`` for ``artifact_folder``.
     """
     if copies < 1:
         raise TVArgumentError(f"copies is {copies}; it must be at least 1.")
@@ -139,8 +167,8 @@ def create_artifact_table_from_folder(
 
     Columns: ``file_name`` (with its extension), ``artifact_name`` and ``original_path``. With ``recursive`` the files
     of folders inside are taken, too, and ``artifact_name`` holds their path (``letters/first.txt``). Files are
-    taken in the order of their paths; those whose names start with a dot are left out. Pass ``~ARTIFACT_FOLDER~`` for
-    ``artifact_folder``.
+    taken in the order of their paths; those whose names start with a dot are left out. Give ``artifact_name`` the dtype
+    ``artifact_string``, and pass ``~ARTIFACT_FOLDER~`` for ``artifact_folder``.
     """
     source, target = _existing_folder(folder_dir), _existing_folder(artifact_folder)
     rows = []
@@ -191,11 +219,49 @@ def _json_objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, object
         yield row
 
 
-def _existing_folder(name: str) -> Path:
+@contextmanager
+def _telling(path: Path, how: str) -> Iterator[None]:
+    """Tell which file can't be read, and why, where a reader raises errors of its own."""
+    try:
+        yield
+    except TVArgumentError:
+        raise
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
+        # Errors of pandas and pyarrow, of decoding and of decompressing are of these classes.
+        raise TVArgumentError(f"{path} can't be read {how}: {error}") from error
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _existing_file(name: str | os.PathLike[str]) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "isn't there"
+        raise TVArgumentError(f"The file {os.fspath(name)!r} {what}{_from(path)}.")
+    return path
+
+
+def _existing_folder(name: str | os.PathLike[str]) -> Path:
     folder = Path(name)
     if not folder.is_dir():
-        raise TVArgumentError(f"There is no folder {name!r}.")
+        what = "is a file, not a folder" if folder.is_file() else "isn't there"
+        raise TVArgumentError(f"The folder {os.fspath(name)!r} {what}{_from(folder)}.")
     return folder
+
+
+def _from(path: Path) -> str:
+    return "" if path.is_absolute() else f", looked for from {Path.cwd()}"
 
 
 def _files(folder: Path, extension: str, *, recursive: bool = False) -> list[Path]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from tablevault_like.functions.builtin.table_generation import (
     create_data_table_from_table,
     create_paper_table_from_folder,
 )
+from tablevault_like.functions.file_arguments import file_arguments
 
 FRAME = pd.DataFrame({"id": range(10)}, index=range(100, 110))
 
@@ -248,9 +250,85 @@ class TestFromFolders:
         assert len(frame) == 0
 
     def test_missing_folders_and_no_copies_are_refused(self, papers: Path, artifacts: Path) -> None:
-        with pytest.raises(TVArgumentError, match="There is no folder"):
+        with pytest.raises(TVArgumentError, match=r"The folder .* isn't there"):
             create_paper_table_from_folder(str(papers), 1, str(artifacts / "missing"))
-        with pytest.raises(TVArgumentError, match="There is no folder"):
+        with pytest.raises(TVArgumentError, match=r"The folder .* isn't there"):
             create_artifact_table_from_folder(str(papers / "missing"), str(artifacts))
         with pytest.raises(TVArgumentError, match="at least 1"):
             create_paper_table_from_folder(str(papers), 0, str(artifacts))
+
+
+class TestErrors:
+    """Whatever can't be read is told with its path, and as an error of this library."""
+
+    @pytest.mark.parametrize(
+        "read", [create_data_table_from_csv, create_data_table_from_parquet, create_data_table_from_jsonl]
+    )
+    def test_files_that_are_not_there(
+        self, read: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(TVArgumentError, match=rf"'rows\.txt' isn't there, looked for from {tmp_path}\."):
+            read("rows.txt")
+        with pytest.raises(TVArgumentError, match="is a folder, not a file"):
+            read(str(tmp_path))
+
+    @pytest.mark.parametrize(
+        ("read", "content", "options", "message"),
+        [
+            (create_data_table_from_csv, b"", {}, "as CSV: No columns"),
+            (create_data_table_from_csv, b'a,b\n"1,2\n', {}, "as CSV: .*EOF inside string"),
+            (create_data_table_from_csv, b"a\n\xff\n", {}, "as CSV: .*can't decode byte"),
+            (create_data_table_from_csv, b"a\nx\n", {"encoding": "utf-99"}, "as CSV: unknown encoding: utf-99"),
+            (create_data_table_from_csv, b"a\nx\n", {"dtypes": {"a": "Int8"}}, "as CSV: .*'x'"),
+            (create_data_table_from_csv, b"a\nx\n", {"dtypes": {"a": "Integer"}}, "as CSV: .*'Integer'"),
+            (create_data_table_from_parquet, b"PAR1 it is not", {}, "as Parquet: "),
+            (create_data_table_from_jsonl, b"\xff\n", {}, "as text in utf-8-sig: .*can't decode byte"),
+        ],
+    )
+    def test_files_that_are_something_else(
+        self, read: Callable[..., object], content: bytes, options: dict[str, object], message: str, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "rows.txt"
+        path.write_bytes(content)
+        with pytest.raises(TVArgumentError, match=rf"rows\.txt can't be read {message}"):
+            read(str(path), **options)
+
+    def test_a_compressed_file_that_is_none(self, tmp_path: Path) -> None:
+        for name in ("rows.csv.gz", "rows.csv.zip"):
+            (tmp_path / name).write_bytes(b"a\n1\n")
+            with pytest.raises(TVArgumentError, match=rf"{name} can't be read as CSV"):
+                create_data_table_from_csv(str(tmp_path / name))
+
+    def test_unknown_columns_name_the_nearest(self, tmp_path: Path) -> None:
+        path = tmp_path / "rows.parquet"
+        pd.DataFrame({"name": ["a"], "score": [1]}).to_parquet(path)
+        assert list(create_data_table_from_parquet(str(path), columns="score")) == ["score"]
+        with pytest.raises(TVArgumentError, match=r"no column 'scores'\. Did you mean 'score'\?"):
+            create_data_table_from_parquet(str(path), columns=["scores"])
+
+    @pytest.mark.parametrize("vals", ["abc", b"abc", {"a": 1}])
+    def test_a_single_value_is_no_list(self, vals: object) -> None:
+        with pytest.raises(TVArgumentError, match="vals must be a list of values"):
+            create_data_table_from_list(vals)  # type: ignore[arg-type]
+
+    def test_folders_that_are_files(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(TVArgumentError, match="is a file, not a folder"):
+            create_artifact_table_from_folder(str(tmp_path / "file"), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("reader", "paths"),
+    [
+        (create_data_table_from_csv, ("csv_file_path",)),
+        (create_data_table_from_parquet, ("parquet_file_path",)),
+        (create_data_table_from_jsonl, ("jsonl_file_path",)),
+        (create_paper_table_from_folder, ("folder_dir",)),
+        (create_artifact_table_from_folder, ("folder_dir",)),
+        (create_data_table_from_list, ()),
+        (create_data_table_from_table, ()),
+    ],
+)
+def test_arguments_that_are_paths_are_declared(reader: Callable[..., object], paths: tuple[str, ...]) -> None:
+    assert file_arguments(reader) == paths
