@@ -1,0 +1,80 @@
+"""docs/compared-with-tablevault.md leaves nothing out, and names tests that there are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PAGE = CHECKOUT / "docs" / "compared-with-tablevault.md"
+
+# What TableVault 0.1.1 offers: the methods of its class and their arguments, its functions, the fields of its builders.
+OFFERED = (
+    *("TableVault", "author", "create=True", "description", "parent_id", "restart=True", "verbose=True"),
+    *("create_builder_file", "create_code_module", "create_instance", "create_table", "delete_builder_file"),
+    *("delete_code_module", "delete_instance", "delete_table", "execute_instance", "generate_process_id"),
+    *("get_active_processes", "get_artifact_folder", "get_builder_str", "get_builders_list", "get_code_module_str"),
+    *("get_code_modules_list", "get_dataframe", "get_descriptions", "get_file_tree", "get_process_completion"),
+    *("get_table_instances", "rename_table", "stop_process", "write_instance"),
+    *("active_only", "allow_multiple_artifacts", "background=True", "copy=True", "dependencies", "dtypes"),
+    *("external_edit", "force=True", "force_execute", "full_artifact_path", "has_side_effects", "materialize=True"),
+    *("origin_id", "origin_table", "process_id", "rows", "successful_only"),
+    *("compress_vault", "decompress_vault", "delete_vault"),
+    *("IndexBuilder", "ColumnBuilder", "arguments", "changed_columns", "code_module", "is_custom", "keep_old"),
+    *("n_threads", "primary_key", "python_function", "return_type"),
+    *("dataframe", "row-wise", "generator", "artifact_string", "~ARTIFACT_FOLDER~", "~PROCESS_ID~"),
+    *("table_generation", "random_string"),
+)
+
+
+def rows() -> Iterator[tuple[str, str, str, list[str]]]:
+    """Yield each row: the feature, what either does, and the tests."""
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("| ") and not line.startswith("| |"):
+            feature, theirs, ours, held = re.split(r"(?<!\\)\|", line.strip("|"))
+            yield feature.strip(), theirs.strip(), ours.strip(), re.findall(r"`([^`]+)`", held)
+
+
+NAMED = sorted({test for *_, tests in rows() for test in tests})
+
+
+@cache
+def defined_in(path: Path) -> frozenset[str]:
+    """Return the tests of a file, as pytest names them, without their parameters."""
+    found = set()
+    for node in ast.parse(path.read_text(), path).body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("test", NAMED)
+def test_every_test_that_is_named_is_there(test: str) -> None:
+    path, _, name = test.partition("::")
+
+    assert name.rpartition("::")[2].startswith("test_")
+    assert (CHECKOUT / path).is_file(), f"{PAGE.name} names {test}, and there is no such file"
+    assert name in defined_in(CHECKOUT / path), f"{PAGE.name} names {test}, which isn't there"
+
+
+def test_every_row_is_whole() -> None:
+    found = list(rows())
+
+    assert len(found) > 80
+    for feature, theirs, ours, tests in found:
+        assert all((feature, theirs, ours)), feature
+        assert tests, f"no test holds {feature}"
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_everything_that_tablevault_offers_is_there(name: str) -> None:
+    assert any(
+        re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", f"{feature} {ours}") for feature, _, ours, _ in rows()
+    )
