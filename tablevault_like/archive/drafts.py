@@ -1,0 +1,105 @@
+"""Make something beside its place, and rename it in the end: it is there as a whole or not at all.
+
+1. A draft is a folder beside its target, ``.<name>.<32 hexadecimal digits>.<kind>``, that only its owner may enter.
+2. Who works in it holds a lock on it (``flock``), which ends with its worker. It removes the draft, however it ends.
+3. What a worker left that was killed is removed by the next call about the same target. Nothing else is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+
+from tablevault_like.storage import files
+
+log = logging.getLogger("tablevault_like")
+
+_FORM = re.compile(r"\.(.{1,40})\.[0-9a-f]{32}\.(?:archiving|restoring|deleting)", re.DOTALL)
+
+
+class Kind(StrEnum):
+    """What a draft is for. The last one is a vault that is gone for everybody else."""
+
+    ARCHIVING = "archiving"
+    RESTORING = "restoring"
+    DELETING = "deleting"
+
+
+@contextmanager
+def draft(target: Path, kind: Kind) -> Iterator[Path]:
+    """Make an empty draft for ``target``, and remove it in the end with what is still in it."""
+    sweep(target)
+    folder, lock = _make(target, kind)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        os.close(lock)
+
+
+def sweep(target: Path) -> None:
+    """Remove the drafts for ``target`` whose workers are dead. What can't be removed is logged, and stays."""
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for name in [entry.name for entry in entries]:
+            found = _FORM.fullmatch(name)
+            if found and found[1] == target.name[:40]:
+                with suppress(OSError):
+                    _remove_dead(target.with_name(name))
+
+
+def name_for(target: Path, kind: Kind) -> Path:
+    """Return a name for a draft that nothing has yet."""
+    return target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}.{kind}")
+
+
+def locked(folder: Path) -> int | None:
+    """Lock a folder and return the descriptor that holds the lock; ``None`` if somebody else has it.
+
+    Some network file systems can't lock folders; nobody can sweep there either.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        log.info("%s can't be locked", folder, exc_info=True)
+    return descriptor
+
+
+def _make(target: Path, kind: Kind) -> tuple[Path, int]:
+    while True:
+        folder = name_for(target, kind)
+        folder.mkdir(mode=0o700)
+        # Before it is locked it looks dead, so it may be swept away in between.
+        with suppress(FileNotFoundError):
+            lock = locked(folder)
+            if lock is not None:
+                if folder.exists():
+                    return folder, lock
+                os.close(lock)
+
+
+def _remove_dead(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        log.info("removing %s, which a worker left that was killed", folder)
+        _remove(folder)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    try:
+        files.remove(folder)
+    except OSError:
+        log.warning("%s could not be removed; it may be removed by hand", folder, exc_info=True)
