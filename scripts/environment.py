@@ -22,18 +22,20 @@ from typing import Iterator
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 11), (3, 14)
+EXTRAS = ("", "[docs]", "[dev]")  # each has all that stands before it
 
 
 def main() -> None:
     """Print the path of the environment's Python on standard output; all else goes to standard error."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--dev", action="store_true", help="with what the tests need")
+    options.add_argument("--dev", action="store_true", help="with what the tests need, which is all there is")
+    options.add_argument("--docs", action="store_true", help="with what the documentation's site needs")
     options.add_argument("--python", metavar="X", help="a version (3.13) or a path; it gets an environment of its own")
     chosen = options.parse_args()
     base, version = find_python(chosen.python)
     folder = CHECKOUT / (".venv" if chosen.python is None else f".venv-{version}")
     with locked(folder.with_name(folder.name + ".lock")):
-        print(ensure(folder, base=base, with_dev=chosen.dev))
+        print(ensure(folder, base=base, extra="[dev]" if chosen.dev else "[docs]" if chosen.docs else ""))
 
 
 def find_python(wanted: str | None) -> tuple[str, str]:
@@ -72,15 +74,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def ensure(folder: Path, *, base: str, with_dev: bool) -> Path:
-    """Return the Python of an environment that has what is needed; make it if there is none."""
+def ensure(folder: Path, *, base: str, extra: str) -> Path:
+    """Return the Python of an environment that has what is needed, or more; make it if there is none."""
     python = folder / "bin" / "python"
     stamp = folder / "finished"
-    extra = "[dev]" if with_dev else ""
     content = hashlib.sha256((CHECKOUT / "pyproject.toml").read_bytes()).hexdigest()
     key = f"{base}\n{CHECKOUT}\n{content}\n"
     kept = stamp.read_text() if stamp.is_file() else ""
-    if kept in (key + extra, key + "[dev]") and probe(str(python)) is not None:
+    if kept in [key + each for each in EXTRAS[EXTRAS.index(extra) :]] and probe(str(python)) is not None:
         return python
     say(f"Making {folder} with {base} ...")
     stamp.unlink(missing_ok=True)
