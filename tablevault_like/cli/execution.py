@@ -48,9 +48,7 @@ def execute(
     on_change: Annotated[
         OnChange, typer.Option("--on-change", help="What to do if builders or code have changed since it was started.")
     ] = OnChange.ERROR,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compute rows anew that the origin has already (without effect so far).")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute rows anew that the origin has already.")] = False,
     background: Annotated[
         bool, typer.Option("--background", help="Return at once, and go on in the background.")
     ] = False,

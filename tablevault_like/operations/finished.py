@@ -67,9 +67,16 @@ def _artifacts_of(folder: ProcessLayout, plan: Plan, names: Collection[str]) -> 
 def _makes_the_same(was: PlannedBuilder, now: PlannedBuilder) -> bool:
     same_kind = (was.return_type is ReturnType.DATAFRAME) == (now.return_type is ReturnType.DATAFRAME)
     if now.is_index:
-        same_kind = was.return_type is now.return_type
+        # Which rows of the origin come before its own decides where the rows of all builders are.
+        same_kind = was.return_type is now.return_type and _rows_kept(was) == _rows_kept(now)
     return same_kind and was.changed_columns == now.changed_columns
 
 
+def _rows_kept(builder: PlannedBuilder) -> tuple[object, ...]:
+    return builder.fields["keep_old"], tuple(builder.fields["primary_key"]) if builder.fields["keep_old"] else ()
+
+
 def _made(builder: PlannedBuilder) -> str:
-    return f"{', '.join(builder.changed_columns)} ({builder.return_type})"
+    keep_old, key = _rows_kept(builder)
+    kept = f", keep_old by {key or 'whole rows'}" if keep_old else ""
+    return f"{', '.join(builder.changed_columns)} ({builder.return_type}{kept})"

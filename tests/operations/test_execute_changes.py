@@ -412,3 +412,32 @@ def whole():
         text = column("rest", "first", function="mended", arguments={"word": "<<self.word[index]>>"})
         vault.create_builder_file("words", "split", text=text)
         assert resume(vault, "continue")["rest"].tolist() == ["a", "b"]
+
+
+class TestWhichRowsOfTheOriginAreKept:
+    """Rows are recorded by position, and what is kept of the origin comes before all others."""
+
+    @pytest.fixture
+    def paused(self, vault: TableVault, calls: Calls, tmp_path: Path) -> TableVault:
+        code = CODE + '\n\ndef other_rows():\n    yield from ["cow", "ant", "cat"]\n'
+        build(vault, "words", {"index": index("word"), "shout": shout(vault)}, code=code)
+        vault.create_instance("words", copy=True)
+        vault.create_builder_file("words", "words_index", text=index("word", function="other_rows"))
+        vault.create_builder_file("words", "shout", text=shout(vault) + "reuse: never\n")
+        (tmp_path / "fail").touch()
+        with pytest.raises(ConnectionError):
+            vault.execute_instance("words", process_id="p")
+        (tmp_path / "fail").unlink()
+        kept = index("word", function="other_rows", keep_old=True)
+        vault.create_builder_file("words", "words_index", text=kept)
+        return vault
+
+    def test_can_not_change_under_finished_rows(self, paused: TableVault) -> None:
+        with pytest.raises(TVBuilderError, match="can't stay: it was made as word .* keep_old by whole rows"):
+            resume(paused, "continue")
+        assert paused.get_process("p").state is State.PAUSED
+
+    def test_can_change_when_they_are_made_anew(self, paused: TableVault) -> None:
+        frame = resume(paused, "recompute")
+        assert frame["word"].tolist() == ["bee", "dog", "cow", "ant", "cat"]
+        assert frame["loud"].tolist() == ["BEE!", "DOG!", "COW!", "ANT!", "CAT!"]
