@@ -40,7 +40,8 @@ def forget(run: Run, store: RowStore, plan: Plan, names: Collection[str], *, art
     The artifacts are those in the staged folder of the instance ``artifact_folder_of``.
     """
     stale = _artifacts_of(run.files, plan, names)
-    for name in sorted(names):
+    # The IndexBuilder last: rows of others can't be read without the rows that they belong to.
+    for name in [builder.name for builder in reversed(plan.builders) if builder.name in names]:
         store.forget(name)
         files.remove(run.files.frame(name))
         files.remove(run.files.frame_with_old(name))
