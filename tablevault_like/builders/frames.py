@@ -90,13 +90,16 @@ class FrameCache:
         """
         self.replace(tables.table_from_frame(frame, dtypes))
 
-    def replace(self, table: pa.Table, *, artifact_folder: Path | None = None) -> None:
+    def replace(
+        self, table: pa.Table, *, artifact_folder: Path | None = None, elsewhere: Mapping[str, Path] | None = None
+    ) -> None:
         """Let an Arrow table make the rows of the frame being built, in place of whatever was there.
 
-        ``artifact_folder`` is given for one whose artifacts aren't in the folder of the instance being built.
+        ``artifact_folder`` is given for one whose artifacts aren't in the folder of the instance being built, and
+        ``elsewhere`` are the folders of columns whose artifacts are in none of both.
         """
         built = _Built(artifact_folder or self._artifact_folder)
-        built.add(table)
+        built.add(table, elsewhere)
         with self._lock:
             self._built = built
 
@@ -156,19 +159,22 @@ class _Built:
         self.artifact_folder = artifact_folder
         self.rows: int | None = None
         self.columns: dict[str, pa.Table] = {}
+        self._elsewhere: dict[str, Path] = {}
         self._given: dict[str, pd.Series[Any]] = {}
 
     @property
     def names(self) -> Collection[str]:
         return self.columns
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, table: pa.Table, elsewhere: Mapping[str, Path] | None = None) -> None:
         if self.rows is not None and table.num_rows != self.rows:
             raise ValueError(f"columns of {table.num_rows} rows can't be added to {self.rows}")
         self.rows = table.num_rows
         for name in table.column_names:
             self.columns[name] = table.select([name])
             self._given.pop(name, None)
+            self._elsewhere.pop(name, None)
+        self._elsewhere.update(elsewhere or {})
 
     def frame(self, names: Collection[str]) -> pd.DataFrame:
         for name in names:
@@ -176,7 +182,8 @@ class _Built:
                 column = self.columns[name]
                 frame = tables.frame_from_table(column)
                 paths = [each.name for each in tables.table_columns(column) if each.dtype == ARTIFACT_DTYPE]
-                self._given[name] = artifacts.absolute_paths(frame, paths, self.artifact_folder)[name]
+                folder = self._elsewhere.get(name, self.artifact_folder)
+                self._given[name] = artifacts.absolute_paths(frame, paths, folder)[name]
         return _assembled({name: self._given[name] for name in names}, rows=self.rows or 0)
 
     def table(self) -> pa.Table:

@@ -1,72 +1,124 @@
 """Hash what a function is given, so that equal inputs are known again in another execution.
 
-1. What references come to is hashed by value. What differs from run to run by its nature is not: where artifacts lie,
-   process ids, row keys.
-2. A file counts by its content, whatever it is called: an artifact that a reference leads to, and an argument that the
-   function declares to be the path of a file or a folder that it reads (``functions.file_arguments``).
+1. What references come to is hashed by value, a dict in the order of its keys: a function may show it. What differs
+   from run to run by its nature doesn't count: where artifacts lie, process ids, row keys.
+2. An artifact that a reference leads to counts by its name and its content.
+3. An argument that the function declares to be the path of a file or a folder that it reads
+   (``functions.file_arguments``) counts by the content of that, too. What can't be read is never the same twice.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
+import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from tablevault_like.errors import TVFileError
 from tablevault_like.functions.file_arguments import file_arguments
+from tablevault_like.references.cells import PLAIN_TYPES
 from tablevault_like.storage import files
 from tablevault_like.storage.values import digest
 
+_PLAIN_BUT_TEXT = PLAIN_TYPES - {str}
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which a file that is written to again has another time of change, on every file system."""
+
 
 class Contents:
-    """The contents of artifacts, by their absolute paths.
+    """The contents of artifacts, by their absolute paths, and of other files.
 
-    ``known`` gives the SHA-256 of a folder's files by their relative names, where they are on record; other files are
-    read, once. ``folders`` may grow, while threads ask.
+    ``add`` may be called while threads ask. A file is read again only if it may have changed.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, Callable[[], Mapping[str, str]]] = {}
         self._folders: tuple[str, ...] = ()
         self._found: dict[str, Mapping[str, str]] = {}
+        self._read: dict[str, tuple[tuple[int, ...], str]] = {}
         self._lock = threading.Lock()
 
     def add(self, folder: Path, known: Callable[[], Mapping[str, str]] = dict) -> None:
-        """Let what lies below a folder count by its content."""
+        """Let what lies below a folder count by its content.
+
+        ``known`` gives the SHA-256 of its files by their names in it, where they are on record; others are read.
+        """
         name = f"{os.path.abspath(folder)}/"  # noqa: PTH100 - as artifacts.absolute_paths has it
         with self._lock:
             self._known[name] = known
             self._folders = tuple(self._known)
 
     @property
-    def is_empty(self) -> bool:
-        return not self._folders
+    def plain_types(self) -> frozenset[type]:
+        """The types of values that ``instead_of`` returns as they are."""
+        return _PLAIN_BUT_TEXT if self._folders else PLAIN_TYPES
 
     def instead_of(self, value: Any) -> Any:
-        """Return a value with contents in place of paths, wherever they are in it."""
+        """Return what counts of a value: contents in place of paths, and dicts in their order, wherever they are."""
         if isinstance(value, str):
-            return self._of(value) if value.startswith(self._folders) else value
+            return self._artifact(value) if value.startswith(self._folders) else value
         if isinstance(value, list | tuple):
             return [type(value).__name__, *map(self.instead_of, value)]
         if isinstance(value, dict):
-            return {key: self.instead_of(item) for key, item in value.items()}
+            return ["dict", *([self.instead_of(key), self.instead_of(item)] for key, item in value.items())]
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            return ["array", list(value.shape), *map(self.instead_of, value.ravel().tolist())]
         if isinstance(value, pd.Series):
-            return value.map(self.instead_of) if _may_hold_text(value) else value
+            return value.map(self.instead_of) if self._counts_otherwise(value) else value
         if isinstance(value, pd.DataFrame):
-            held = [name for name in value.columns if _may_hold_text(value[name])]
+            held = [name for name in value.columns if self._counts_otherwise(value[name])]
             return value.assign(**{name: value[name].map(self.instead_of) for name in held}) if held else value
         return value
 
-    def _of(self, path: str) -> Any:
+    def of_path(self, path: str | Path) -> object:
+        """Return what tells the content of a file, or of all files below a folder, from any other; None if it is gone.
+
+        What may be there, but can't be read (something on the network, for instance), is another thing each time.
+        """
+        name = os.fspath(path)
+        try:
+            if "://" in name:
+                return uuid.uuid4().hex
+            if os.path.isdir(name):  # noqa: PTH112 - as os.walk takes it
+                found = ([os.path.relpath(each, name), self.of_path(each)] for each in _files_below(name))
+                return sorted(found, key=itemgetter(0))
+            return self._sha256(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, TVFileError):
+            return uuid.uuid4().hex
+
+    def _artifact(self, path: str) -> object:
         folder = next(folder for folder in self._folders if path.startswith(folder))
         with self._lock:
             if folder not in self._found:
                 self._found[folder] = self._known[folder]()
-        sha256 = self._found[folder].get(path.removeprefix(folder))
-        return ["~file", sha256 or content_of(path)]
+        name = path.removeprefix(folder)
+        return ["~file", name, self._found[folder].get(name) or self.of_path(path)]
+
+    def _counts_otherwise(self, series: pd.Series[Any]) -> bool:
+        return series.dtype == object or (bool(self._folders) and isinstance(series.dtype, pd.StringDtype))
+
+    def _sha256(self, name: str) -> str:
+        real = os.path.realpath(name)
+        before = _state(real)
+        known = self._read.get(real)
+        if known is not None and known[0] == before:
+            return known[1]
+        found = files.sha256(Path(real))
+        # A file that was changed just now may be changed once more without having another time.
+        if before == _state(real) and before[-1] + _SETTLED < time.time_ns():
+            self._read[real] = before, found
+        return found
 
 
 class InputHash:
@@ -75,35 +127,58 @@ class InputHash:
     def __init__(
         self, function: Callable[..., object], constants: Sequence[object], contents: Contents | None = None
     ) -> None:
-        self._contents = contents if contents is not None and not contents.is_empty else None
-        self._files = file_arguments(function)
-        self._constants = digest(*map(self._plain, constants))
+        self._contents = Contents() if contents is None else contents
+        self._files = _paths_by_default(function)
+        self._constants = digest(*map(self._contents.instead_of, constants))
 
     def of(self, arguments: Mapping[str, object], inputs: Sequence[object]) -> bytes:
         """Return the hash of a row's inputs: before the call, which may change its arguments."""
-        if self._contents is None and not self._files:
-            return digest(self._constants, *inputs)
-        read = [content_of(value) for name in self._files if isinstance(value := arguments.get(name), str | Path)]
-        return digest(self._constants, *map(self._plain, inputs), *read)
-
-    def _plain(self, value: object) -> object:
-        return value if self._contents is None else self._contents.instead_of(value)
-
-
-def content_of(path: str | Path) -> object:
-    """Return what tells the content of a file, or of all files below a folder, from any other; None if it is gone."""
-    place = Path(path)
-    try:
-        if place.is_dir():
-            return sorted(
-                [str(each.relative_to(place)), files.sha256(each.resolve())]
-                for each in place.rglob("*")
-                if each.is_file()
-            )
-        return files.sha256(place.resolve())
-    except OSError:
-        return None
+        contents = self._contents
+        plain = contents.plain_types
+        counted = [value if type(value) in plain else contents.instead_of(value) for value in inputs]
+        for name, default in self._files.items():
+            counted += [contents.of_path(path) for path in _paths(arguments.get(name, default))]
+        return digest(self._constants, *counted)
 
 
-def _may_hold_text(series: pd.Series[Any]) -> bool:
-    return series.dtype == object or isinstance(series.dtype, pd.StringDtype)
+def _paths_by_default(function: Callable[..., object]) -> dict[str, object]:
+    """Return what the arguments that name files are if they aren't given."""
+    names = file_arguments(function)
+    parameters = inspect.signature(function).parameters if names else {}
+    return {name: parameters[name].default if name in parameters else None for name in names}
+
+
+def _paths(value: object) -> Iterator[str | Path]:
+    if isinstance(value, str | Path):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _paths(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _paths(item)
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """Yield the paths of all that isn't a folder, through links too, but through each folder once."""
+    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, below, names in os.walk(folder, followlinks=True, onerror=refuse):
+        real = os.path.realpath(place)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield from (os.path.join(place, name) for name in names)  # noqa: PTH118
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """Return what is different once a file has been changed, the latest of its times at the end."""
+    found = os.stat(path)  # noqa: PTH116
+    if not stat.S_ISREG(found.st_mode):
+        raise TVFileError(f"{path} is not a regular file.", path=path)
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return found.st_dev, found.st_ino, found.st_size, *times, max(times)

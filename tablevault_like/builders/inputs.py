@@ -142,6 +142,17 @@ def find_inputs(templates: Iterable[Template], declared: Sequence[Dependency], p
     return Inputs(tuple(sorted(search.pins, key=pin_order)), search.own_columns, search.whole_table)
 
 
+def read_by_itself(declared: Iterable[Dependency], references: Iterable[Reference]) -> list[PinKey]:
+    """Return the tables that are declared although no reference can read them: then the function itself must."""
+    found = {(item.table, item.version) for item in declared if item.table is not None and item.table != SELF}
+    for reference in references:
+        version = None if reference.version is None else reference.version.literal
+        if reference.table.literal is None or (reference.version is not None and version is None):
+            return []  # it is declared for this reference
+        found.discard((reference.table.literal, version))
+    return sorted(found, key=pin_order)
+
+
 def pin_order(key: PinKey) -> tuple[str, str]:
     """Sort pins by table and version, those without a version first."""
     return key[0], key[1] or ""

@@ -2,14 +2,15 @@
 
 1. The IndexBuilder comes first: it makes the rows.
 2. A builder comes after those that make the columns it reads. A column that both the IndexBuilder and a ColumnBuilder
-   make is read as the ColumnBuilder leaves it, except by that ColumnBuilder itself.
+   make is read as the ColumnBuilder leaves it, except by that ColumnBuilder itself. So is one that a row-wise
+   IndexBuilder leaves as the origin has it.
 3. A builder that reads the whole table comes after all that don't wait for it.
 4. Otherwise builders run in the order of their names: the same files always give the same order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -66,16 +67,22 @@ def check_builders(table: str, specs: Collection[BuilderSpec]) -> BuilderSpec:
 
 
 def order(
-    index: BuilderSpec, specs: Mapping[str, BuilderSpec], inputs: Mapping[str, Inputs]
+    index: BuilderSpec,
+    specs: Mapping[str, BuilderSpec],
+    inputs: Mapping[str, Inputs],
+    *,
+    carried: Sequence[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Return the names of the builders in the order in which they run, each with those that it waits for.
 
-    Raises TVBuilderError for a column that no builder makes, and for builders that wait for each other.
+    ``carried`` are the columns that the rows have before any ColumnBuilder runs, besides those that the IndexBuilder
+    makes. Raises TVBuilderError for a column that no builder makes, and for builders that wait for each other.
     """
-    makers = dict.fromkeys(index.changed_columns, index.name)
+    first = dict.fromkeys((*index.changed_columns, *carried), index.name)
+    makers = dict(first)
     for spec in specs.values():
         makers.update((column, spec.name) for column in spec.changed_columns if spec is not index)
-    needs = {name: _needs(spec, index, makers, inputs[name]) for name, spec in specs.items()}
+    needs = {name: {} if spec is index else _needs(spec, first, makers, inputs[name]) for name, spec in specs.items()}
     awaited = {name: {index.name, *needs[name]} if name != index.name else set() for name in specs}
     whole = {name for name in specs if name != index.name and inputs[name].whole_table is not None}
     ordered: dict[str, tuple[str, ...]] = {}
@@ -91,10 +98,11 @@ def order(
     return ordered
 
 
-def _needs(spec: BuilderSpec, index: BuilderSpec, makers: Mapping[str, str], inputs: Inputs) -> dict[str, Need]:
-    """Return the builders whose columns ``spec`` reads, each with a reason."""
-    if spec is index:
-        return {}
+def _needs(spec: BuilderSpec, first: Mapping[str, str], makers: Mapping[str, str], inputs: Inputs) -> dict[str, Need]:
+    """Return the builders whose columns ``spec`` reads, each with a reason.
+
+    ``makers`` are those that make a column in the end, ``first`` those that do so before any ColumnBuilder.
+    """
     needs: dict[str, Need] = {}
     for column, reference in inputs.own_columns.items():
         maker = makers.get(column)
@@ -103,8 +111,8 @@ def _needs(spec: BuilderSpec, index: BuilderSpec, makers: Mapping[str, str], inp
                 f"No builder makes the column {column!r} that {reference.text} reads.{nearest(column, makers)}",
                 location=reference.span.source.location,
             )
-        if maker == spec.name and column in index.changed_columns:
-            maker = index.name
+        if maker == spec.name:
+            maker = first.get(column, maker)
         needs.setdefault(maker, Need(column, reference))
     return needs
 

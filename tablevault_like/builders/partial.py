@@ -30,14 +30,22 @@ def partial_frame(folder: ProcessLayout, plan: Plan) -> PartialFrame:
     with RowStore.read(folder.rows) as store:
         index = plan.builders[0]
         made: dict[str, pd.Series] = {}
+        artifact_columns: dict[str, None] = {}
         with_old = folder.frame_with_old(index.name)
-        first = tables.read_table(with_old) if with_old.exists() else _columns(folder, index, store, rows=None)
+        if with_old.exists():
+            whole = tables.read_table(with_old)
+            kept = tables.read_columns(with_old)[0]
+            made = {column.name: whole[column.name] for column in kept}
+            artifact_columns = {column.name: None for column in kept if column.dtype == ARTIFACT_DTYPE}
+            first: pd.DataFrame | None = whole
+        else:
+            first = _columns(folder, index, store, rows=None)
         rows = 0 if first is None else len(first)
         for builder in plan.builders:
             found = first if builder is index else _columns(folder, builder, store, rows=rows)
             for name in builder.changed_columns:
                 made[name] = pd.Series([None] * rows, dtype=object) if found is None else found[name]
-    artifact_columns = {
+    artifact_columns |= {
         name: None
         for builder in plan.builders
         for name, dtype in builder.dtypes.items()

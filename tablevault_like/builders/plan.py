@@ -15,7 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tablevault_like.builders.inputs import Inputs, Pin, PinKey, PinnedFrames, Pins, find_inputs, pin_order
+from tablevault_like.builders.inputs import (
+    Inputs,
+    Pin,
+    PinKey,
+    PinnedFrames,
+    Pins,
+    find_inputs,
+    pin_order,
+    read_by_itself,
+)
 from tablevault_like.builders.order import check_builders, order
 from tablevault_like.builders.recipe import recipe
 from tablevault_like.builders.spec import BuilderSpec, read_builder
@@ -199,11 +208,16 @@ def make_plan(
         instance_id=instance_id,
         origin=origin,
         builders=tuple(
-            _planned(specs[name], builders[name], dependencies, inputs[name], code_folder)
-            for name, dependencies in order(index, specs, inputs).items()
+            _planned(specs[name], builders[name], dependencies, inputs[name], code_folder, pins.found)
+            for name, dependencies in order(index, specs, inputs, carried=_carried(index, origin)).items()
         ),
         pins={key: pins.found[key] for key in sorted(pins.found, key=pin_order)},
     )
+
+
+def _carried(index: BuilderSpec, origin: Pin | None) -> tuple[str, ...]:
+    """Return the columns that the rows have from the origin, whatever the IndexBuilder makes."""
+    return () if origin is None or index.return_type is not ReturnType.ROW_WISE else origin.columns
 
 
 def _check_rows_of_index(index: BuilderSpec, inputs: Inputs, origin: Pin | None, *, deleted: str | None) -> None:
@@ -233,9 +247,15 @@ def _check_rows_of_index(index: BuilderSpec, inputs: Inputs, origin: Pin | None,
 
 
 def _planned(
-    spec: BuilderSpec, text: str, dependencies: tuple[str, ...], inputs: Inputs, code_folder: Path
+    spec: BuilderSpec,
+    text: str,
+    dependencies: tuple[str, ...],
+    inputs: Inputs,
+    code_folder: Path,
+    pins: Mapping[PinKey, Pin],
 ) -> PlannedBuilder:
     function, modules = _code(spec, code_folder)
+    read = [pins[key].instance_id for key in read_by_itself(spec.dependencies, spec.arguments.references)]
     return PlannedBuilder(
         name=spec.name,
         sha256=_sha256(text),
@@ -244,7 +264,7 @@ def _planned(
         dependencies=dependencies,
         pins=inputs.pins,
         modules=modules,
-        recipe=recipe(spec, function.digest),
+        recipe=recipe(spec, function.digest, read=read),
     )
 
 

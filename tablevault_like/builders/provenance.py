@@ -4,26 +4,35 @@ It lies in the folder ``provenance`` of the instance, and is what rows are reuse
 
 1. A row that isn't there (a partial instance) has no input hash, and is never reused.
 2. A row that was reused has the recipe and the input hash of the row that it was taken from.
+3. A function that was called once for all rows has an input hash only if it made them all, in calls that were the same.
+4. What a function returned for a row can be had again exactly. Where the frame's dtype has made something else of it
+   (an integer among floats), it is kept here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from tablevault_like.builders.plan import Plan, PlannedBuilder
-from tablevault_like.errors import TVFileError
-from tablevault_like.model import ReturnType
+from tablevault_like.errors import TVFileError, TVTableError
+from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
 from tablevault_like.storage import files, tables
 from tablevault_like.storage.rows import RowReader
+from tablevault_like.storage.values import encode_cells
 
 FORMAT = 1
+
+_INTEGER = re.compile(r"[\[,]-?[0-9]+[\],]")
+"""An integer among the cells of rows, as they are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +40,13 @@ class RowOrigins:
     """How the rows of one builder were made, by position.
 
     ``hashes`` are input hashes, ``None`` for a row that wasn't recorded with one; ``codes`` numbers whose recipes are
-    in ``recipes``.
+    in ``recipes``. ``cells`` are those that were recorded, by position, where the frame doesn't give them back exactly.
     """
 
     hashes: list[bytes | None]
     codes: list[int]
     recipes: Mapping[int, str]
+    cells: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +62,20 @@ class BuilderOrigin:
 
 
 class Provenance:
-    """What is kept of how one instance was made."""
+    """What is kept of how one instance was made.
+
+    Its methods raise TVFileError if that is damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
-    def write(cls, folder: Path, plan: Plan, store: RowReader, *, rows: int) -> None:
-        """Write what the plan and the row store tell of an instance's ``rows`` rows. The caller syncs the folder."""
+    def write(cls, folder: Path, plan: Plan, store: RowReader, *, table: Path, rows: int) -> None:
+        """Write what the plan and the row store tell of an instance's ``rows`` rows, which are in the file ``table``.
+
+        The caller syncs the folder.
+        """
         folder.mkdir()
         files.write_file(folder / "plan.json", plan.to_json())
         codes = {str(number): recipe for number, recipe in store.codes().items()}
@@ -67,6 +83,8 @@ class Provenance:
         for builder in plan.builders:
             has_rows = not builder.is_index and builder.return_type is not ReturnType.DATAFRAME
             input_hash = store.input_hash(builder.name)
+            if has_rows and store.counts(builder.name).done < rows:
+                input_hash = None
             told.append(
                 {
                     "name": builder.name,
@@ -77,48 +95,65 @@ class Provenance:
                 }
             )
             if has_rows:
-                tables.write_table(folder / f"{builder.name}.parquet", _frame(store, builder, rows))
+                tables.write_table(folder / f"{builder.name}.parquet", _frame(store, builder, table, rows))
         files.write_file(
             folder / "builders.json", json.dumps({"format": FORMAT, "recipes": codes, "builders": told}, indent=1)
         )
 
     def builders(self) -> tuple[BuilderOrigin, ...]:
         """Return the builders of the instance; none if it was made by hand, or by a version that kept nothing of it."""
-        return tuple(
-            BuilderOrigin(
-                each["name"],
-                tuple(each["changed_columns"]),
-                None if each["input_hash"] is None else bytes.fromhex(each["input_hash"]),
-            )
-            for each in self._read()["builders"]
-        )
+        return tuple(builder for builder, _ in self._read()[0])
 
-    def rows(self, builder: str) -> RowOrigins | None:
-        """Return how the rows of a builder were made, None if they weren't recorded one by one."""
-        found = self._read()
-        if not any(each["name"] == builder and each["has_rows"] for each in found["builders"]):
+    def rows(self, builder: str, *, count: int) -> RowOrigins | None:
+        """Return how the ``count`` rows of a builder were made, None if they weren't recorded one by one."""
+        builders, recipes = self._read()
+        if not any(each.name == builder and has_rows for each, has_rows in builders):
             return None
-        frame = tables.read_table(self._folder / f"{builder}.parquet")
-        return RowOrigins(
-            hashes=frame["input_hash"].tolist(),
-            codes=frame["code"].tolist(),
-            recipes={int(number): recipe for number, recipe in found["recipes"].items()},
-        )
+        path = self._folder / f"{builder}.parquet"
+        try:
+            frame = tables.read_table(path)
+            cells = frame["cells"].tolist() if "cells" in frame else ()
+            found = RowOrigins(
+                hashes=frame["input_hash"].tolist(),
+                codes=frame["code"].tolist(),
+                recipes=recipes,
+                cells={row: text for row, text in enumerate(cells) if isinstance(text, str)},
+            )
+        except (TVFileError, KeyError) as error:
+            raise _damaged(path, error) from error
+        if len(frame) != count:
+            raise _damaged(path, f"it has {len(frame)} rows, the instance {count}")
+        return found
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> tuple[list[tuple[BuilderOrigin, bool]], dict[int, str]]:
+        """Return the builders, each with whether its rows were recorded one by one, and the recipes by number."""
         path = self._folder / "builders.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
+            if found["format"] != FORMAT:
+                return [], {}
+            builders = [(_builder(each), bool(each["has_rows"])) for each in found["builders"]]
+            return builders, {int(number): str(recipe) for number, recipe in found["recipes"].items()}
         except FileNotFoundError:
-            return {"recipes": {}, "builders": []}
-        except ValueError as error:
-            raise TVFileError(f"{path} is damaged ({error}). Restore it from a backup.", path=path) from error
-        if found["format"] != FORMAT:
-            return {"recipes": {}, "builders": []}
-        return dict(found)
+            return [], {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, error) from error
 
 
-def _frame(store: RowReader, builder: PlannedBuilder, rows: int) -> pd.DataFrame:
+def _builder(told: Mapping[str, Any]) -> BuilderOrigin:
+    input_hash = None if told["input_hash"] is None else bytes.fromhex(told["input_hash"])
+    return BuilderOrigin(told["name"], tuple(told["changed_columns"]), input_hash)
+
+
+def _damaged(path: Path, why: object) -> TVFileError:
+    return TVFileError(
+        f"{path} is damaged ({why}). Rows of this instance can't be reused: restore the file from a backup, or execute "
+        "with force_execute=True to make all rows anew.",
+        path=path,
+    )
+
+
+def _frame(store: RowReader, builder: PlannedBuilder, table: Path, rows: int) -> pd.DataFrame:
     hashes = np.full(rows, None, dtype=object)
     codes = np.zeros(rows, np.int32)
     for batch in store.input_hashes(builder.name):
@@ -126,4 +161,45 @@ def _frame(store: RowReader, builder: PlannedBuilder, rows: int) -> pd.DataFrame
         places = np.array(made, np.int64)
         hashes[places] = np.array(found, dtype=object)
         codes[places] = numbers
-    return pd.DataFrame({"input_hash": pd.Series(hashes, dtype=object), "code": codes})
+    frame = pd.DataFrame({"input_hash": pd.Series(hashes, dtype=object), "code": codes})
+    if builder.return_type is ReturnType.ROW_WISE:
+        lost = dict(_lost_cells(store, builder, table))
+        if lost:
+            cells = np.full(rows, None, dtype=object)
+            cells[list(lost)] = list(lost.values())
+            frame["cells"] = pd.Series(cells, dtype=object)
+    return frame
+
+
+def _lost_cells(store: RowReader, builder: PlannedBuilder, table: Path) -> Iterator[tuple[int, str]]:
+    """Yield the rows, with their cells as they are recorded, that can't be had again exactly from the frame."""
+    if all(builder.dtypes.get(name, "category") != "category" for name in builder.changed_columns):
+        return  # declared dtypes make the same of what they made
+    dtypes = {column.name: column.dtype for column in tables.read_columns(table)[0]}
+    has_floats = any(dtypes[name] in ("Float64", "category") for name in builder.changed_columns)
+    made: pa.Table | None = None
+    for batch in store.cells(builder.name):
+        text = "".join(cells for _, cells in batch)
+        if "{" not in text and not (has_floats and _INTEGER.search(text)):
+            continue  # nothing but texts, numbers and such
+        if made is None:
+            made = _columns(table, builder.changed_columns, dtypes)
+        part = made.take(pa.array([row for row, _ in batch], pa.int64()))
+        yield from (
+            (row, recorded)
+            for (row, recorded), cells in zip(batch, tables.cells_of(part), strict=True)
+            if _encoded(cells) != recorded
+        )
+
+
+def _columns(table: Path, names: Sequence[str], dtypes: Mapping[str, str]) -> pa.Table:
+    """Return columns of a frame as an execution has them that this is the origin of."""
+    paths = {name: dtypes[name] for name in names if dtypes[name] == ARTIFACT_DTYPE}
+    return tables.table_from_frame(tables.read_table(table, columns=names), paths)
+
+
+def _encoded(cells: Sequence[object]) -> str | None:
+    try:
+        return encode_cells(cells)
+    except TVTableError:
+        return None

@@ -1,13 +1,15 @@
 """What a builder does with the values it is given: equal recipes make equal results of equal inputs.
 
 A recipe leaves out where inputs come from. Which table, column or row a reference names makes no difference, for the
-values that it comes to are hashed as inputs; so renaming a table, or a column, changes no recipe.
+values that it comes to are hashed as inputs; so renaming a table, or a column, changes no recipe. What a function reads
+by itself, as its declared dependencies say, is seen by nobody: there the instances themselves are part of the recipe.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.references.grammar import parse
@@ -15,8 +17,11 @@ from tablevault_like.references.syntax import Reference
 from tablevault_like.storage.values import encode
 
 
-def recipe(spec: BuilderSpec, function_digest: str) -> str:
-    """Return a digest of a builder's function, its arguments but for the references, its columns and their dtypes."""
+def recipe(spec: BuilderSpec, function_digest: str, *, read: Sequence[str] = ()) -> str:
+    """Return a digest of a builder's function, its arguments but for the references, its columns and their dtypes.
+
+    ``read`` are the ids of the instances that the function reads by itself.
+    """
     slots: dict[Reference, list[object]] = {}
     said = {
         "function": function_digest,
@@ -24,6 +29,7 @@ def recipe(spec: BuilderSpec, function_digest: str) -> str:
         "columns": list(spec.changed_columns),
         "dtypes": {name: spec.dtypes[name] for name in spec.changed_columns if name in spec.dtypes},
         "return_type": str(spec.return_type),
+        "read": sorted(read),
     }
     return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
 

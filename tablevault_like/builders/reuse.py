@@ -7,11 +7,14 @@
    order.
 4. What is reused is recorded like any row, with the input hash, so that it is found again at a resume, and by the next
    instance.
+5. An artifact is taken over only if it is what was recorded of it. One that isn't is made again, with its row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,17 +27,23 @@ from tablevault_like.builders.frames import FrameCache, row_keys
 from tablevault_like.builders.provenance import Provenance
 from tablevault_like.errors import TVArtifactError, TVTableError
 from tablevault_like.model import ARTIFACT_DTYPE
-from tablevault_like.storage import artifacts, tables
+from tablevault_like.storage import artifacts, files, tables
 from tablevault_like.storage.values import encode_cells
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The instance that another is made from: its frame, its artifacts, and how it was made."""
+    """The instance that another is made from: its frame, its artifacts, and how it was made.
+
+    ``digests`` gives the SHA-256 of its artifacts, by name, as they were recorded.
+    """
 
     table: pa.Table
     artifact_folder: Path
     provenance: Provenance
+    digests: Callable[[], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,13 @@ class Reuse:
             return None
         for builder in self._origin.provenance.builders():
             if builder.changed_columns == tuple(columns):
-                found = self._origin.provenance.rows(builder.name)
+                found = self._origin.provenance.rows(builder.name, count=self._origin.table.num_rows)
                 if found is not None and recipe in found.recipes.values():
                     usable = [
                         each if found.recipes.get(code) == recipe else None
                         for each, code in zip(found.hashes, found.codes, strict=True)
                     ]
-                    return ReusableRows(self, columns, self.places, usable)
+                    return ReusableRows(self, columns, self.places, usable, found.cells)
         return None
 
     def whole(self, columns: Sequence[str], input_hash: bytes) -> pa.Table | None:
@@ -102,14 +111,26 @@ class Reuse:
             return np.full(rows, -1, np.int64)
 
     def take_artifacts(self, table: pa.Table) -> bool:
-        """Copy the artifacts that are named in a part of the origin's table. Tell whether all are there."""
+        """Copy the artifacts that are named in a part of the origin's table, all or none. Tell whether it was all."""
         columns = [each.name for each in tables.table_columns(table) if each.dtype == ARTIFACT_DTYPE]
         names = [name for column in columns for name in table.column(column).to_pylist() if name is not None]
+        new = {name for name in names if not os.path.lexists(self._artifact_folder / name)}
         try:
-            artifacts.take_over(names, self._origin.artifact_folder, self._artifact_folder)
-        except TVArtifactError:
-            return False
-        return True
+            taken = artifacts.take_over(names, self._origin.artifact_folder, self._artifact_folder)
+            changed = [name for name, digest in taken.items() if self._digests.get(name) != digest]
+        except TVArtifactError as error:
+            changed, told = names, str(error)
+        else:
+            told = f"{', '.join(map(repr, changed))} was changed since"
+        if changed:
+            _log.warning("Not reused: artifacts in %s. %s", self._origin.artifact_folder, told)
+            for name in new:
+                files.remove(self._artifact_folder / name)
+        return not changed
+
+    @cached_property
+    def _digests(self) -> Mapping[str, str]:
+        return self._origin.digests()
 
     def part(self, columns: Sequence[str], places: Sequence[int]) -> pa.Table:
         """Return some rows of the origin's table, in some columns."""
@@ -125,11 +146,13 @@ class ReusableRows:
         columns: Sequence[str],
         places: NDArray[np.int64],
         hashes: Sequence[bytes | None],
+        exact: Mapping[int, str],
     ) -> None:
         self._reuse = reuse
         self._columns = tuple(columns)
         self._places = places.tolist()
         self._hashes = hashes
+        self._exact = exact
 
     def take(self, rows: Sequence[int], hash_of: Callable[[int], bytes]) -> list[ReusedRow]:
         """Return those of ``rows`` that needn't be made, their artifacts in place. ``hash_of`` gives input hashes."""
@@ -157,6 +180,6 @@ class ReusableRows:
 
     def _recorded(self, found: Sequence[tuple[int, int, bytes]], part: pa.Table) -> list[ReusedRow]:
         return [
-            ReusedRow(row, encode_cells(cells, self._columns), known)
-            for (row, _, known), cells in zip(found, tables.cells_of(part), strict=True)
+            ReusedRow(row, self._exact.get(place) or encode_cells(cells, self._columns), known)
+            for (row, place, known), cells in zip(found, tables.cells_of(part), strict=True)
         ]

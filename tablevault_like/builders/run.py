@@ -84,8 +84,6 @@ class BuilderRun:
                 self._run_generator()
             case ReturnType.DATAFRAME:
                 table = self._run_frame()
-        if self.building.stop.requested:
-            raise self.building.interrupted()  # not what may be wrong with what was made meanwhile
         try:
             table = self.columns() if table is None else table
             if self.spec.primary_key:
@@ -93,6 +91,8 @@ class BuilderRun:
                     tables.frame_from_table(table.select(list(self.spec.primary_key))), self.spec.primary_key
                 )
         except (TVTableError, TVArtifactError) as error:
+            if self.building.stop.requested:  # it comes before what is wrong with what was made meanwhile
+                raise self.building.interrupted() from error
             raise failure(self.spec, error) from error
         self._add(table)
 

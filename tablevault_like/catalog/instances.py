@@ -71,6 +71,14 @@ def newest(
     return None if row is None else _record(row)
 
 
+def newest_successful(db: Database, table: str) -> InstanceRecord | None:
+    """Return the newest materialized instance of a table that is no partial one, whatever its version and activity."""
+    row = db.execute(
+        f"{_SELECT} AND tables.name = ? AND status = 'materialized' AND success ORDER BY number DESC LIMIT 1", (table,)
+    ).fetchone()
+    return None if row is None else _record(row)
+
+
 def get_newest(
     db: Database, table: str, version: str, *, active_only: bool = True, successful_only: bool = False
 ) -> InstanceRecord:
@@ -210,6 +218,16 @@ def reactivate(db: Database, *, process_id: str) -> None:
         "UPDATE instances SET active = status = 'materialized', deactivated_by = NULL WHERE deactivated_by = ?",
         (process_id,),
     )
+
+
+def is_true(db: Database, table: str, instance_id: str, *, process_id: str) -> bool:
+    """Tell whether an instance is active, or was until this process made it inactive."""
+    row = db.execute(
+        "SELECT active OR deactivated_by IS ? AS is_true FROM instances JOIN tables USING (table_id)"
+        " WHERE tables.name = ? AND instance_id = ? AND instances.deleted_at IS NULL AND tables.deleted_at IS NULL",
+        (process_id, table, instance_id),
+    ).fetchone()
+    return row is not None and bool(row["is_true"])
 
 
 def _record(row: sqlite3.Row) -> InstanceRecord:

@@ -20,7 +20,7 @@ def create_table(
     description: Description = "",
     multiple_artifacts: Annotated[
         bool,
-        typer.Option("--multiple-artifacts", help="Each instance keeps artifacts of its own (without effect so far)."),
+        typer.Option("--multiple-artifacts", help="Show no artifacts in the table's own folder: each instance has its own."),
     ] = False,
     side_effects: Annotated[
         bool,

@@ -142,6 +142,7 @@ class ExecuteInstance(Operation):
 
     def finish(self, run: Run) -> None:
         publication.discard_temporary(run, run.made.temporary, run.made.instance_id)
+        publication.show_artifacts(run, run.made)
 
     def undo(self, run: Run) -> None:
         self._leave_partial_frame(run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -132,7 +131,6 @@ class Execution:
             frames = self.building.frames
             table, artifact_columns = frames.table(), frames.artifact_columns
             staged = self.run.files.staged_instance(self.instance_id)
-            self._drop_replaced(frames)
             artifacts.check_artifacts(
                 frames.built(artifact_columns), artifact_columns, staged.artifacts, source=self._own_artifacts
             )
@@ -164,21 +162,15 @@ class Execution:
         """Keep what the IndexBuilder leaves of its origin, with the artifacts: columns, or rows if it says so."""
         frames = self.building.frames
         if spec.return_type is ReturnType.ROW_WISE:
-            columns = [name for name in frames.artifact_columns if name not in self.checkpoint.plan.columns]
+            made = self.checkpoint.plan.columns
+            columns = [name for name in frames.artifact_columns if name not in made]
             self._take_over(frames.built(columns), columns, origin)
-            frames.replace(frames.table())
+            # Those that ColumnBuilders make anew lead to the origin's artifacts until then.
+            old = {name: origin.artifact_folder for name in made if name not in spec.changed_columns}
+            frames.replace(frames.table(), elsewhere=old)
             self._keep_frame(spec, frames.table())
         elif spec.keep_old:
             self._keep_old(spec, origin)
-
-    def _drop_replaced(self, frames: FrameCache) -> None:
-        """Remove the artifacts that a row-wise IndexBuilder left as the origin has them, and nothing names any more."""
-        if self.origin is None or self.checkpoint.plan.builders[0].return_type is not ReturnType.ROW_WISE:
-            return
-        before, columns = _artifacts_in(self.origin.table), frames.artifact_columns
-        for name in before - _artifacts_in(frames.table().select(list(columns))):
-            if not os.path.lexists(self._own_artifacts / name):
-                files.remove(self.building.artifact_folder / name)
 
     def _keep_old(self, spec: BuilderSpec, origin: Origin) -> None:
         """Add the rows of the origin that the IndexBuilder didn't make again."""
@@ -302,12 +294,6 @@ def stage_partial(run: Run, temporary: InstanceRecord, instance_id: str) -> Publ
     return assemble(run, checkpoint, temporary, instance_id, columns=columns, rows=len(found.frame), success=False)
 
 
-def _artifacts_in(table: pa.Table) -> set[str]:
-    """Return the names that the artifact cells of a table hold."""
-    columns = [column.name for column in tables.table_columns(table) if column.dtype == ARTIFACT_DTYPE]
-    return {name for column in columns for name in table.column(column).to_pylist() if name is not None}
-
-
 def _artifact_names(found: PartialFrame) -> set[str]:
     return {name for column in found.artifact_columns for name in found.frame[column].dropna()}
 
@@ -334,9 +320,7 @@ def _origin_of(run: Run, plan: Plan, contents: Contents) -> Origin | None:
     )
 
 
-def _reuse(
-    run: Run, origin: Origin | None, frames: FrameCache, plan: Plan, artifact_folder: Path
-) -> Reuse | None:
+def _reuse(run: Run, origin: Origin | None, frames: FrameCache, plan: Plan, artifact_folder: Path) -> Reuse | None:
     """Return what can be reused of the origin: nothing of what isn't true any more, as it is inactive."""
     if origin is None or plan.origin is None:
         return None

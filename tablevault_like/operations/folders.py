@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from tablevault_like.catalog import Database, instances, locks, tables
 from tablevault_like.layout import InstanceLayout, is_instance_folder
 from tablevault_like.model import INDEX_SUFFIX, LockRequest, Resource, TableRecord
+from tablevault_like.operations import artifact_views
 from tablevault_like.process.journal import Journal
 from tablevault_like.storage import descriptions, files, places
 
@@ -93,6 +94,8 @@ def tidy(journal: Journal) -> None:
             if record.next_folder is not None or not journal.layout.table(record.folder).description.is_file():
                 follow_table(journal, record.name)
             _tidy_instances(journal, record)
+        with _logged():
+            artifact_views.follow(journal, record.name, name=f"{record.name}-artifacts")
 
 
 def _tidy_instances(journal: Journal, record: TableRecord) -> None:

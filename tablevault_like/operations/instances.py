@@ -22,7 +22,7 @@ from tablevault_like.model import (
     check_version,
     temporary_id,
 )
-from tablevault_like.operations import folders, publication
+from tablevault_like.operations import artifact_views, folders, publication
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
 from tablevault_like.storage import files, places
@@ -196,6 +196,7 @@ class DeleteInstance(Operation):
     def finish(self, run: Run) -> None:
         name = f"{run.process_id}-{self.instance_id}"
         folders.put_away_instance(run.journal, self.table_name, self.instance_id, name)
+        artifact_views.follow(run.journal, self.table_name, name=f"{run.process_id}-artifacts")
 
 
 def _is_same(folder: Path, other: Path) -> bool:

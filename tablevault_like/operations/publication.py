@@ -2,11 +2,12 @@
 
 ``staged`` completes the staged folder, ``place`` renames it to its final name, ``publish`` makes the catalog show it in
 place of the temporary instance. ``withdraw`` takes a placed folder back into staging, ``remove`` removes it for good.
+Artifacts that an earlier instance has, too, take no disk space again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,16 +16,17 @@ from tablevault_like.catalog.instances import NewInstance
 from tablevault_like.errors import TVArgumentError
 from tablevault_like.layout import InstanceLayout
 from tablevault_like.model import Column, InstanceRecord, InstanceStatus, Resource, temporary_id
-from tablevault_like.operations import folders
+from tablevault_like.operations import artifact_views, folders
 from tablevault_like.process.run import Run
-from tablevault_like.storage import descriptions, files, manifests, places
+from tablevault_like.storage import artifacts, descriptions, files, manifests, places
 
 
 @dataclass(frozen=True)
 class Publication:
     """An instance that is about to be, made from ``temporary``.
 
-    ``sources`` are (table, instance id) it was made from.
+    ``sources`` are (table, instance id) it was made from. ``digests`` are the SHA-256 of its artifacts, by name, as far
+    as they were read already and nobody can have written to them since.
     """
 
     temporary: InstanceRecord
@@ -34,6 +36,7 @@ class Publication:
     sources: Sequence[tuple[str, str]] = ()
     success: bool = True
     extra: Mapping[str, object] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     manifest_sha256: str | None = None
 
     def staged(self, run: Run) -> Publication:
@@ -61,10 +64,13 @@ class Publication:
             "sources": [list(source) for source in self.sources],
             **self.extra,
         }
-        for path in (folder.manifest, folder.description):
+        for path in (folder.manifest, folder.description, artifacts.draft_of(folder.artifacts)):
             files.remove(path)
         descriptions.write_instance(folder, described, **times)
-        return replace(self, manifest_sha256=manifests.write(folder.folder, folder.manifest, known=known))
+        found = artifacts.keep_by_content(folder.artifacts, _earlier(run, temporary), digests=self.digests)
+        digests = {f"{folder.artifacts.name}/{name}": digest for name, digest in found.items()}
+        sha256 = manifests.write(folder.folder, folder.manifest, known=known, digests=digests)
+        return replace(self, manifest_sha256=sha256)
 
     def place(self, run: Run) -> None:
         """Rename the staged folder to where its instance will be looked for."""
@@ -110,16 +116,30 @@ class Publication:
         instances.drop_temporary(db, table.table_id, temporary.instance_id)
 
 
-def stage_artifacts(run: Run, temporary: InstanceRecord, staged: InstanceLayout) -> None:
+def stage_artifacts(run: Run, temporary: InstanceRecord, staged: InstanceLayout) -> dict[str, str]:
     """Copy the artifacts that lie in the temporary instance's folder into the staged one, which the caller syncs.
 
-    The originals stay as they are.
+    The originals stay as they are. Return the SHA-256 of each by name. Raises TVFileError, with its path, for what is
+    neither a regular file nor a folder.
     """
     placed = places.instance_layout(run.layout, temporary).artifacts
-    if placed.is_dir() and any(placed.iterdir()):
-        files.copy_tree(placed, staged.artifacts)
-    else:
-        staged.artifacts.mkdir()
+    if placed.is_symlink() or artifacts.has_any(placed):
+        return files.copy_tree(placed, staged.artifacts)
+    staged.artifacts.mkdir()
+    return {}
+
+
+def _earlier(run: Run, temporary: InstanceRecord) -> Iterator[InstanceLayout]:
+    """Yield the instances that may have the same artifacts: the origin, and the newest of the table and the version."""
+    with run.journal.catalog.snapshot() as db:
+        table = temporary.table_name
+        found = [
+            instances.find(db, temporary.origin_table or "", temporary.origin_id or ""),
+            instances.newest(db, table, temporary.version, active_only=False),
+            instances.newest_successful(db, table),
+        ]
+    for record in dict.fromkeys(each for each in found if each is not None and not each.is_temporary):
+        yield places.instance_layout(run.layout, record)
 
 
 def withdraw(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
@@ -186,6 +206,14 @@ def discard_temporary(run: Run, temporary: InstanceRecord, instance_id: str) -> 
             place.folder.rename(run.files.staged_instance(temporary.instance_id).folder)
         else:
             files.discard(place.folder, run.layout.trash, f"{run.process_id}-{temporary.instance_id}")
+
+
+def show_artifacts(run: Run, made: Publication) -> None:
+    """Let the table's folder show the artifacts of a new instance, if it has one set of them."""
+    if made.success:
+        artifact_views.follow_instance(
+            run.journal, made.temporary, made.instance_id, name=f"{run.process_id}-artifacts"
+        )
 
 
 def _texts(folder: Path) -> dict[str, bytes]:

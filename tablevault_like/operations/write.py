@@ -24,7 +24,7 @@ from tablevault_like.operations import publication
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process.operation import INPUT, Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import artifacts, files
+from tablevault_like.storage import artifacts, files, places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,10 @@ class WriteInstance(Operation):
     def stage(self, run: Run) -> Publication | None:
         if self.table_df is None:
             return None
-        return self._stage(run, self._temporary(run))
+        with run.journal.catalog.snapshot() as db:
+            self.declare(View(db, run.layout, run.now()))  # what can't be done at all is said first
+            temporary = publication.get_temporary(db, self.table_name, self.version)
+        return self._stage(run, temporary)
 
     def place(self, run: Run, db: Database) -> bool:
         made: Publication = run.made
@@ -131,6 +134,7 @@ class WriteInstance(Operation):
 
     def finish(self, run: Run) -> None:
         publication.discard_temporary(run, run.made.temporary, run.made.instance_id)
+        publication.show_artifacts(run, run.made)
 
     def undo(self, run: Run) -> None:
         publication.remove(run, self.table_name, run.instance_id(self.version))
@@ -150,11 +154,13 @@ class WriteInstance(Operation):
         staged.folder.mkdir(parents=True)
         os.link(run.files.pinned_frame, staged.table)
         columns, rows = run.prepared or parquet.read_columns(staged.table)
-        publication.stage_artifacts(run, temporary, staged)
+        digests = publication.stage_artifacts(run, temporary, staged)
         artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
         cells = parquet.read_table(staged.table, columns=artifact_columns) if artifact_columns else pd.DataFrame()
-        artifacts.check_artifacts(cells, artifact_columns, staged.artifacts)
-        return Publication(temporary, instance_id, columns, rows, sources=self.dependencies).staged(run)
+        source = places.instance_layout(run.layout, temporary).artifacts
+        artifacts.check_artifacts(cells, artifact_columns, staged.artifacts, source=source)
+        made = Publication(temporary, instance_id, columns, rows, sources=self.dependencies, digests=digests)
+        return made.staged(run)
 
 
 def _told(frame: pd.DataFrame) -> str | None:

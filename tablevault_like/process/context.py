@@ -1,12 +1,20 @@
-"""Which process the running code belongs to, so that an operation inside user code becomes its child."""
+"""Which process the running code belongs to, so that an operation inside user code becomes its child.
+
+Children that aren't given an id get one that comes out the same when their row runs again: it tells the row, and their
+number among its children. A fork of user code counts for itself, after its own number among the forks of its row, so
+parent and fork never mean different children by one id.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tablevault_like.engines.base import Stop, Work
@@ -23,7 +31,11 @@ class Current:
     stop: Stop
     builder: str | None = None
     row: int | None = None
-    children: int = 0
+    forks: tuple[int, ...] = ()
+    """Where this worker was forked off the row: the number of the fork, and of the fork's fork, and so on."""
+    children: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """The numbers of the children that are to come. Threads that share this object get different ones."""
+    fork_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def enter(self, work: Work) -> None:
         """Tell that this thread begins a row. Its children are counted from here: their ids come out the same again."""
@@ -34,13 +46,14 @@ class Current:
             _current.set(current)
         current.builder = self.builder
         current.row = work.index
-        current.children = 0
+        current.children = itertools.count(1)
+        current.fork_numbers = itertools.count(1)
 
     def next_child_id(self) -> str:
         """Return the id of the next child: the same whenever this row runs again, so that it finds its child done."""
-        self.children += 1
-        where = f"{self.builder or 'main'}.{'all' if self.row is None else self.row}.{self.children}"
-        child_id = f"{self.process_id}.{where}"
+        row = "all" if self.row is None else str(self.row)
+        forks = [f"f{number}" for number in self.forks]
+        child_id = ".".join([self.process_id, self.builder or "main", row, *forks, str(next(self.children))])
         if len(child_id) <= _MAXIMUM_ID:
             return child_id
         digest = hashlib.blake2b(child_id.encode(), digest_size=16).hexdigest()
@@ -64,3 +77,24 @@ def running(process: Current) -> Iterator[Current]:
         yield process
     finally:
         _current.reset(token)
+
+
+_forking = threading.local()
+"""The number of the fork that a thread is about to make."""
+
+
+def _begin_fork() -> None:
+    found = _current.get()
+    if found is not None:
+        _forking.number = next(found.fork_numbers)
+
+
+def _enter_fork() -> None:
+    found = _current.get()
+    if found is not None:
+        forks = (*found.forks, _forking.number)
+        _current.set(replace(found, forks=forks, children=itertools.count(1), fork_numbers=itertools.count(1)))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_begin_fork, after_in_child=_enter_fork)

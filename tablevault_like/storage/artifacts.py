@@ -3,6 +3,7 @@
 1. A cell leads to a regular file inside the folder, or it is refused: no absolute path, no ``..``, no link in any part.
 2. In a finished instance cells and files match: every cell has its file, every file (hidden ones aside) a cell.
 3. An artifact is on the disk before the row that names it is recorded.
+4. Files are kept by content: what an earlier instance has takes no disk space again, where the file system allows that.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault_like.errors import TVArtifactError
-from tablevault_like.storage import files
+from tablevault_like.layout import InstanceLayout
+from tablevault_like.storage import files, links, manifests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,25 +101,77 @@ def sync_artifacts(folder: Path, names: Iterable[str]) -> None:
         files.sync_directory(path)
 
 
-def take_over(names: Iterable[str], source: Path, target: Path) -> None:
+def take_over(names: Iterable[str], source: Path, target: Path) -> dict[str, str]:
     """Copy artifacts from one folder to another, synced. What is there already under its name must be the same.
 
-    Raises TVArtifactError for a name that another file has there, and for what ``resolve`` refuses.
+    Return the SHA-256 of each by its name. Raises TVArtifactError for a name that another file has there, and for what
+    ``resolve`` refuses.
     """
+    taken: dict[str, str] = {}
     for name in dict.fromkeys(names):
         original, copy = resolve(source, name), target / _checked(name)
         if os.path.lexists(copy):
-            if files.sha256(resolve(target, name)) != files.sha256(original):
+            taken[name] = files.sha256(original)
+            if files.sha256(resolve(target, name)) != taken[name]:
                 raise TVArtifactError(
                     f"The artifact {_shown(name)} of a row that is kept from the origin was written anew, with another "
                     "content, for another row. Give the new one another name."
                 )
             continue
         files.make_directory(copy.parent)
-        draft = copy.with_name(f".{copy.name}.new")
+        draft = draft_of(target)
         files.remove(draft)
-        files.copy_file(original, draft)
+        taken[name] = files.copy_file(original, draft)
         files.replace(draft, copy)
+    return taken
+
+
+def has_any(folder: Path | None) -> bool:
+    """Tell whether anything lies in an artifact folder, which needn't be there."""
+    if folder is None:
+        return False
+    try:
+        with os.scandir(folder) as found:
+            return next(found, None) is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def keep_by_content(
+    folder: Path, earlier: Iterable[InstanceLayout], *, digests: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Let the files in ``folder`` share the disk space of those in earlier instances, and return the SHA-256 of each.
+
+    Nobody may write to the folder any more. ``digests`` are of files that were read already, by name. A file that can't
+    be shared stays as it is. The caller syncs the folder.
+    """
+    known: dict[tuple[str, int], Path] | None = None
+    found = {}
+    for name, file in files.open_files(folder):
+        digest = found[name] = (digests or {}).get(name) or files.sha256(file)
+        if known is None:
+            known = _by_content(earlier)
+        original = known.get((digest, os.fstat(file).st_size))
+        if original is not None:
+            links.share(original, folder / name, sha256=digest, draft=draft_of(folder))
+    return found
+
+
+def _by_content(instances: Iterable[InstanceLayout]) -> dict[tuple[str, int], Path]:
+    known: dict[tuple[str, int], Path] = {}
+    for place in instances:
+        try:
+            listed = manifests.contents(place.manifest, place.artifacts.name)
+        except (OSError, ValueError):  # it was deleted meanwhile, or is damaged: then it gives nothing
+            continue
+        for name, content in listed.items():
+            known.setdefault(content, place.artifacts / name)
+    return known
+
+
+def draft_of(folder: Path) -> Path:
+    """Return the path beside an artifact folder at which a file of it is prepared."""
+    return folder.with_name(f"{folder.name}.new")
 
 
 def absolute_paths(frame: pd.DataFrame, columns: Iterable[str], folder: Path) -> pd.DataFrame:
@@ -191,7 +245,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _listed(what: str, items: Iterable[str]) -> str:
-    listed = list(items)
+    listed = [item.removesuffix(".") for item in items]
     more = f"; and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return f"There {'is' if len(listed) == 1 else 'are'} {what}: {'; '.join(listed[:_SHOWN])}{more}."
 

@@ -4,23 +4,35 @@
 2. A rename is durable once both parents are synced; ``place`` does that.
 3. A failed sync is never tried again: the kernel may have dropped the pages, so the error is raised and the file
    given up.
-4. No symbolic link is followed, neither when something is copied nor when it is removed.
+4. No symbolic link is followed, neither when something is copied nor when it is removed. What is copied or hashed below
+   a folder is reached from that folder's own descriptor, so a link that is put in the way meanwhile leads nowhere.
+5. Files of any size take constant memory. Where the file system can, a copy shares the disk space of its original.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tablevault_like.errors import TVFileError
 
 _CHUNK = 1 << 20
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ_FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a new file is opened: where nothing stands, for writing and for reading what was written."""
+_FICLONE = 0x40049409
+"""The request that makes one file share the blocks of another, of Linux (``linux/fs.h``)."""
+WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+"""What no file of a materialized instance has in its mode."""
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "lustre", "9p"}
 )
@@ -114,33 +126,134 @@ def replace(source: Path, target: Path) -> None:
         sync_directory(source.parent)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a regular file to a new name and sync it. Raises TVFileError for anything that isn't a regular file."""
-    if source.is_symlink():
-        raise TVFileError(f"{source} is a link, so it was not copied. Put the file itself there.", path=source)
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as reader:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise TVFileError(f"{source} is not a regular file, so it was not copied.", path=source)
-        out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with os.fdopen(out, "wb") as writer:
-            shutil.copyfileobj(reader, writer, _CHUNK)
-            writer.flush()
-            os.fsync(out)
+def copy_file(source: Path, target: Path) -> str:
+    """Copy a regular file to a new name, sync it, and return the SHA-256 of what was copied, in hexadecimal.
+
+    Raises TVFileError for anything that isn't a regular file.
+    """
+    with opened(source) as reader:
+        return copy_open_file(reader, target)
 
 
-def copy_tree(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> dict[str, str]:
     """Copy the regular files and folders below ``source`` to the new folder ``target``, synced.
 
-    Raises TVFileError for a link, a device or a socket.
+    Return the SHA-256 of each file by its POSIX path relative to ``source``. Raises TVFileError for a link, a device or
+    a socket, and if ``source`` itself is one.
     """
+    with opened_folder(source) as folder:
+        return dict(_copy_tree(folder, source, target, ""))
+
+
+def _copy_tree(folder: int, source: Path, target: Path, prefix: str) -> Iterator[tuple[str, str]]:
     target.mkdir()
-    for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
+    for entry in entries(folder):
+        path = source / entry.name
         if entry.is_dir(follow_symlinks=False):
-            copy_tree(Path(entry.path), target / entry.name)
+            with opened_folder(path, folder) as inner:
+                yield from _copy_tree(inner, path, target / entry.name, f"{prefix}{entry.name}/")
         else:
-            copy_file(Path(entry.path), target / entry.name)
+            with opened(path, folder) as reader:
+                yield prefix + entry.name, copy_open_file(reader, target / entry.name)
     sync_directory(target)
+
+
+def copy_open_file(reader: int, target: Path) -> str:
+    """Do what ``copy_file`` does with a regular file that is open for reading, at its beginning."""
+    writer = os.open(target, CREATE, 0o666)
+    try:
+        digest = _digest(writer) if clone(reader, writer) else _copy_content(reader, writer)
+        os.fsync(writer)
+    finally:
+        os.close(writer)
+    return digest
+
+
+def _copy_content(reader: int, writer: int) -> str:
+    digest = hashlib.sha256()
+    while chunk := os.read(reader, _CHUNK):
+        digest.update(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[os.write(writer, rest) :]
+    return digest.hexdigest()
+
+
+def clone(reader: int, writer: int) -> bool:
+    """Let a new file share the blocks of another until one of them is written to, and tell whether that works here."""
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.ioctl(writer, _FICLONE, reader)
+    except OSError:
+        return False  # what is wrong with the disk itself is found when the content is copied
+    return True
+
+
+def open_files(root: Path) -> Iterator[tuple[str, int]]:
+    """Yield every regular file below ``root`` as its POSIX path relative to ``root`` and a descriptor, in order.
+
+    The descriptor is open for reading until the next one is asked for. No link is followed, even if it was put there
+    meanwhile. Raises TVFileError for a link, a device or a socket.
+    """
+    with opened_folder(root) as folder:
+        yield from _open_files(folder, root, "")
+
+
+def _open_files(folder: int, root: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    for entry in entries(folder):
+        path = root / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            with opened_folder(path, folder) as inner:
+                yield from _open_files(inner, path, f"{prefix}{entry.name}/")
+        else:
+            with opened(path, folder) as descriptor:
+                yield prefix + entry.name, descriptor
+
+
+def entries(folder: int) -> list[os.DirEntry[str]]:
+    """Return what is in an open folder, in order."""
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
+@contextlib.contextmanager
+def opened(path: Path, folder: int | None = None) -> Iterator[int]:
+    """Open a regular file for reading: by its whole path, or by its name in an open folder.
+
+    Raises TVFileError for anything else.
+    """
+    descriptor = _open(path, _READ, folder)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise TVFileError(f"{path} is not a regular file, so it was not copied. Remove it.", path=path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened_folder(path: Path, folder: int | None = None) -> Iterator[int]:
+    """Open a folder that isn't a link: by its whole path, or by its name in an open folder."""
+    descriptor = _open(path, _READ_FOLDER, folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path, flags: int, folder: int | None) -> int:
+    try:
+        return os.open(path if folder is None else path.name, flags, dir_fd=folder)
+    except OSError as error:
+        # A link is told as ELOOP, in the place of a folder as ENOTDIR; a socket as ENXIO.
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            kind = "a link" if path.is_symlink() else "neither a regular file nor a folder"
+            raise TVFileError(
+                f"{path} is {kind}, so it was not copied. Put the file itself there.", path=path
+            ) from error
+        error.filename = str(path)
+        raise
 
 
 def regular_files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -159,11 +272,23 @@ def regular_files(root: Path) -> Iterator[tuple[str, Path]]:
             raise TVFileError(f"{path} is neither a regular file nor a folder. Remove it.", path=path)
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(file: Path | int) -> str:
+    """Return the SHA-256 of a file, given by its path or by an open descriptor, in hexadecimal."""
+    if isinstance(file, int):
+        return _digest(file)
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return _digest(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    digest = hashlib.sha256()
+    while chunk := os.read(descriptor, _CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def remove(path: Path) -> None:
@@ -190,16 +315,37 @@ def _make_writable(root: Path) -> None:
             os.chmod(folder, stat.S_IMODE(mode) | stat.S_IWUSR)
 
 
-def protect(path: Path) -> None:
-    """Make a file read-only. A guard against mistakes, not against people."""
-    mode = path.stat().st_mode
-    path.chmod(stat.S_IMODE(mode) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+def protect(file: Path | int) -> None:
+    """Make a file, given by its path or by an open descriptor, read-only. A guard against mistakes, not people."""
+    mode = os.stat(file).st_mode
+    if mode & WRITABLE:  # one that shares its content with another user's is read-only already
+        os.chmod(file, stat.S_IMODE(mode) & ~WRITABLE)
 
 
 def unprotect_tree(root: Path) -> None:
-    """Make every file below ``root`` writable for its owner again."""
+    """Make every file below ``root`` writable for its owner again. One that has other names gets a copy of its own."""
+    draft = root.with_name(f"{root.name}.new")
     for _, path in regular_files(root):
-        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWUSR)
+        found = path.stat()
+        if found.st_nlink > 1:
+            remove(draft)
+            copy_file(path, draft)
+            draft.replace(path)
+            sync_directory(path.parent)
+        else:
+            path.chmod(stat.S_IMODE(found.st_mode) | stat.S_IWUSR)
+
+
+def has_writable(root: Path) -> bool:
+    """Tell whether ``root`` is, or holds, anything but read-only files and folders of such."""
+    if root.is_symlink() or not root.is_dir():
+        return True
+    for folder, inner, names in os.walk(root):
+        for name in (*inner, *names):
+            mode = os.lstat(os.path.join(folder, name)).st_mode
+            if not stat.S_ISDIR(mode) and (mode & WRITABLE or not stat.S_ISREG(mode)):
+                return True
+    return False
 
 
 def discard(path: Path, trash: Path, name: str) -> None:

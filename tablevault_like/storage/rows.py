@@ -288,8 +288,8 @@ class RowStore(RowReader):
                 ],
             )
 
-    def set_input_hash(self, builder: str, input_hash: bytes) -> None:
-        """Record the hash of what a function is given that is called once for all rows."""
+    def set_input_hash(self, builder: str, input_hash: bytes | None) -> None:
+        """Record the hash of what a function is given that is called once for all rows, None for none."""
         with self._write():
             number = self._number("builders", "name", builder)
             self._connection.execute("UPDATE builders SET call_hash = ? WHERE id = ?", (input_hash, number))
@@ -300,6 +300,7 @@ class RowStore(RowReader):
             number = self._number("builders", "name", builder)
             if indexes is None:
                 self._connection.execute("DELETE FROM rows WHERE builder = ?", (number,))
+                self._connection.execute("UPDATE builders SET call_hash = NULL WHERE id = ?", (number,))
             else:
                 self._connection.executemany(
                     "DELETE FROM rows WHERE builder = ? AND row = ?", [(number, int(index)) for index in indexes]

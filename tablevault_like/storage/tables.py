@@ -10,27 +10,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tablevault_like.errors import TableVaultError, TVArgumentError, TVFileError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE, Column
-from tablevault_like.storage import arrow, files, values
+from tablevault_like.storage import arrow, files, filters, values
+from tablevault_like.storage.arrow import Encoding
 from tablevault_like.storage.columns import Form, Stored, arrow_type, from_stored, parse_dtype, to_stored, with_missing
 from tablevault_like.storage.dtypes import check_dtypes, coerce, coerce_column, fit, form_of
+from tablevault_like.storage.filters import Filter
 
 __all__ = [
     "coerce",
+    "exported",
     "frame_from_table",
     "iterate_batches",
+    "matching_positions",
+    "read_arrow_table",
     "read_columns",
     "read_table",
     "table_columns",
@@ -41,6 +47,7 @@ __all__ = [
 ]
 
 Cells = Iterable[Sequence[tuple[int, str]]]
+Positions: TypeAlias = "pd.Index[Any]"
 
 _ROW_GROUP_BYTES = 64 << 20
 _ROW_GROUP_ROWS = 1 << 17
@@ -104,29 +111,37 @@ def table_from_frame(frame: pd.DataFrame, dtypes: Mapping[str, str] | None = Non
     return _table(found)
 
 
-def frame_from_table(table: pa.Table, *, start: int = 0) -> pd.DataFrame:
-    """Return an Arrow table that this module made as a frame. Its index counts from ``start``.
+def frame_from_table(table: pa.Table, *, positions: Positions | None = None) -> pd.DataFrame:
+    """Return an Arrow table that this module made as a frame. Its index is ``positions``; by default it counts from 0.
 
     Raises ValueError or TypeError if this module can't have made it.
     """
     found = {
         each.name: from_stored(Stored(table.column(place), Form.of(each))) for place, each in enumerate(table.schema)
     }
-    return _frame(found, pd.RangeIndex(start, start + table.num_rows))
+    return _frame(found, pd.RangeIndex(table.num_rows) if positions is None else positions)
 
 
 def cells_of(table: pa.Table) -> Iterator[tuple[object, ...]]:
-    """Yield the rows of an Arrow table that this module made, as values of which the same columns would be made."""
+    """Yield the rows of an Arrow table that this module made, as values of which the same columns would be made.
+
+    What is missing is None, except in columns of dtype ``object``, which keep what they were given.
+    """
     frame = frame_from_table(table)
     return zip(*(_values(frame[name]) for name in frame.columns), strict=True)
 
 
 def _values(series: pd.Series[Any]) -> list[object]:
     """Return a column's values; those of numbers that aren't Python's own know their width."""
-    width = getattr(series.dtype, "numpy_dtype", series.dtype)
+    dtype, values = series.dtype, series.tolist()
+    width = getattr(dtype, "numpy_dtype", dtype)
     if isinstance(width, np.dtype) and width.kind in "iuf" and width not in (np.int64, np.float64):
-        return [None if value is pd.NA else width.type(value) for value in series.tolist()]
-    return series.tolist()
+        return [None if value is pd.NA else width.type(value) for value in values]
+    if (isinstance(dtype, np.dtype) and dtype.kind not in "mM") or not series.hasnans:
+        return values
+    if isinstance(dtype, pd.StringDtype | pd.CategoricalDtype):
+        return [None if is_missing else value for value, is_missing in zip(values, series.isna(), strict=True)]
+    return [None if value is pd.NA or value is pd.NaT else value for value in values]
 
 
 def table_columns(table: pa.Table) -> tuple[Column, ...]:
@@ -162,24 +177,36 @@ def write_arrow_table(path: Path, table: pa.Table) -> tuple[Column, ...]:
     return _columns(table.schema)
 
 
-def read_table(path: Path, *, columns: Sequence[str] | None = None, rows: int | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path, *, columns: Sequence[str] | None = None, rows: int | None = None, wanted: Filter | None = None
+) -> pd.DataFrame:
     """Return a table as a frame: some of its columns, in that order, and its first ``rows``; by default all.
 
-    Raises TVFileError if it is missing or damaged, TVArgumentError for a column that it doesn't have.
+    With a filter, only rows that are ``wanted`` count; they keep their positions in the index. Raises TVFileError if
+    the table is missing or damaged, TVArgumentError for a column that it doesn't have, and for values of the filter
+    that can't be compared with theirs.
     """
-    with _opened(path) as file:
+    with told(path):
+        table, positions = read_arrow_table(path, columns=columns, rows=rows, wanted=wanted)
+        return frame_from_table(table, positions=positions)
+
+
+def read_arrow_table(
+    path: Path, *, columns: Sequence[str] | None = None, rows: int | None = None, wanted: Filter | None = None
+) -> tuple[pa.Table, Positions]:
+    """Return what ``read_table`` does in Arrow, as it is stored, and the positions of its rows."""
+    with _opened(path) as (file, source):
         names = _chosen(file, columns)
-        wanted = file.metadata.num_rows if rows is None else min(rows, file.metadata.num_rows)
-        if not names:
-            return _frame({}, pd.RangeIndex(wanted))
-        if wanted == file.metadata.num_rows:
-            return frame_from_table(file.read(columns=names).select(names))
-        found = file.schema_arrow.empty_table().select(names)
-        for batch in _batches(file, names, max(1, min(wanted, _ROW_GROUP_ROWS))):
-            found = pa.concat_tables([found, batch.slice(0, wanted - found.num_rows)])
-            if found.num_rows == wanted:
-                break
-        return frame_from_table(found)
+        if wanted is None and (rows is None or rows >= file.metadata.num_rows):
+            return _read(file, names), pd.RangeIndex(file.metadata.num_rows)
+        size = _ROW_GROUP_ROWS if rows is None else max(1, min(rows, _ROW_GROUP_ROWS))
+        found: list[pa.Table] = []
+        positions: list[Any] = [np.empty(0, np.int64)]
+        for table, places in _first(_chosen_pieces(file, source, names, size, wanted), rows):
+            found.append(table)
+            positions.append(places)
+        joined = _joined(file, names, found)
+        return joined, pd.RangeIndex(joined.num_rows) if wanted is None else pd.Index(np.concatenate(positions))
 
 
 def read_columns(path: Path) -> tuple[tuple[Column, ...], int]:
@@ -187,19 +214,62 @@ def read_columns(path: Path) -> tuple[tuple[Column, ...], int]:
 
     Raises TVFileError as ``read_table`` does.
     """
-    with _opened(path) as file:
+    with _opened(path) as (file, _):
         return _columns(file.schema_arrow), file.metadata.num_rows
 
 
 def iterate_batches(
-    path: Path, columns: Sequence[str] | None = None, *, batch_size: int = 10_000
+    path: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    batch_size: int = 10_000,
+    rows: int | None = None,
+    wanted: Filter | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Yield a table in frames of at most ``batch_size`` rows, whose indexes go on. Raises as ``read_table`` does."""
-    with _opened(path) as file:
-        start = 0
-        for batch in _batches(file, _chosen(file, columns), batch_size):
-            yield frame_from_table(batch, start=start)
-            start += batch.num_rows
+    """Return an iterator over a table in frames of at most ``batch_size`` rows, whose indexes go on.
+
+    The file is opened now, and can be read to its end even if it is deleted meanwhile. ``rows`` and ``wanted`` are
+    those of ``read_table``. Raises what ``read_table`` raises, before anything is read.
+    """
+    with ExitStack() as stack:
+        file, source = stack.enter_context(_opened(path))
+        names = _chosen(file, columns)
+        pieces = _chosen_pieces(file, source, names, batch_size, wanted)
+        return _batches(stack.pop_all(), _first(pieces, rows), batch_size)
+
+
+def matching_positions(frame: pd.DataFrame, wanted: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the positions of the rows of a frame for which a filter holds. Raises what ``read_table`` raises."""
+    filters.check_columns(wanted, list(frame.columns))
+    table = table_from_frame(frame[list(wanted.columns)])
+    return filters.matching(table, filters.fit_values(wanted, table.schema))
+
+
+def exported(table: pa.Table, known: Mapping[str, str] | None = None) -> pa.Table:
+    """Return an Arrow table that this module made in a form for others.
+
+    A category becomes a dictionary. What Arrow can't hold stays the tagged JSON text that it is stored as; the field's
+    metadata has ``b"encoding": b"json"`` then. ``known`` is put into the schema's metadata.
+    """
+    columns, fields = [], []
+    for place, each in enumerate(table.schema):
+        form, column = Form.of(each), table.column(place)
+        if form.dtype == "category" and form.encoding is Encoding.PLAIN:
+            column = _dictionary(column, form)
+        metadata = {b"encoding": b"json"} if form.encoding is Encoding.JSON else None
+        columns.append(column)
+        fields.append(pa.field(each.name, column.type, metadata=metadata))
+    described = _pandas_metadata(table.schema.serialize().to_pybytes()) or {}
+    metadata = {**described, **{name.encode(): text.encode() for name, text in (known or {}).items()}}
+    return pa.table(columns, schema=pa.schema(fields, metadata=metadata))
+
+
+def _dictionary(column: Any, form: Form) -> Any:
+    """Return the cells of a categorical column as an Arrow dictionary with all of its categories."""
+    categories = from_stored(Stored(column.slice(0, 0), form)).cat.categories
+    known = to_stored(pd.Series(categories)).values.combine_chunks()
+    codes = pc.index_in(column, value_set=known).combine_chunks()
+    return pa.DictionaryArray.from_arrays(codes, known, ordered=form.ordered)
 
 
 @dataclass(slots=True)
@@ -293,10 +363,16 @@ def _pandas_metadata(serialized: bytes) -> dict[bytes, bytes] | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Any]]:
+    with told(path), pa.OSFile(os.fspath(path)) as source, pq.ParquetFile(source) as file:
+        yield file, source
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what is raised over a table that is missing, damaged, or not made by this module, into TVFileError."""
     try:
-        with pa.OSFile(os.fspath(path)) as source, pq.ParquetFile(source) as file:
-            yield file
+        yield
     except TableVaultError:
         raise
     except FileNotFoundError as error:
@@ -313,6 +389,90 @@ def _chosen(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
     return list(known if columns is None else columns)
 
 
-def _batches(file: pq.ParquetFile, names: list[str], size: int) -> Iterator[pa.Table]:
+def _read(file: pq.ParquetFile, names: list[str]) -> pa.Table:
+    if not names:  # of a table without columns, Arrow doesn't know how many rows it has
+        return _without_columns(file.metadata.num_rows)
+    return file.read(columns=names).select(names)
+
+
+def _joined(file: pq.ParquetFile, names: list[str], tables: Sequence[pa.Table]) -> pa.Table:
+    if not names:
+        return _without_columns(sum(table.num_rows for table in tables))
+    return pa.concat_tables([file.schema_arrow.empty_table().select(names), *tables])
+
+
+def _without_columns(rows: int) -> pa.Table:
+    return pa.table({"none": pa.nulls(rows)}).select([])
+
+
+def _chosen_pieces(
+    file: pq.ParquetFile, source: Any, names: list[str], size: int, wanted: Filter | None
+) -> Iterator[tuple[pa.Table, Positions]]:
+    """Return an iterator over a table piece by piece, with the positions of the rows. A filter is checked now."""
+    if wanted is None:
+        return _pieces(file, names, size)
+    return _wanted_pieces(file, source, names, filters.fit_values(wanted, file.schema_arrow))
+
+
+def _first(pieces: Iterable[tuple[pa.Table, Positions]], rows: int | None) -> Iterator[tuple[pa.Table, Positions]]:
+    """Yield the pieces of the first rows."""
+    left = rows
+    for table, positions in pieces if rows != 0 else ():
+        if left is None or left > len(positions):
+            left = None if left is None else left - len(positions)
+            yield table, positions
+        else:
+            yield table.slice(0, left), positions[:left]
+            return
+
+
+def _pieces(file: pq.ParquetFile, names: list[str], size: int) -> Iterator[tuple[pa.Table, Positions]]:
+    start = 0
+    if not names:
+        for first in range(0, file.metadata.num_rows, size):
+            rows = min(size, file.metadata.num_rows - first)
+            yield _without_columns(rows), pd.RangeIndex(first, first + rows)
+        return
     for batch in file.iter_batches(batch_size=size, columns=names):
-        yield pa.Table.from_batches([batch]).select(names)
+        yield pa.Table.from_batches([batch]).select(names), pd.RangeIndex(start, start + batch.num_rows)
+        start += batch.num_rows
+
+
+def _wanted_pieces(
+    file: pq.ParquetFile, source: Any, names: list[str], wanted: Filter
+) -> Iterator[tuple[pa.Table, Positions]]:
+    """Yield the rows that are wanted, row group by row group, with their positions.
+
+    A row group whose statistics say that it has none isn't read; of one that has none, only what tells so.
+    """
+    looked_at = list(wanted.columns)
+    others = [name for name in names if name not in looked_at]
+    starts = np.cumsum([0, *(file.metadata.row_group(each).num_rows for each in range(file.num_row_groups))])
+    for group in _promising_groups(file, source, wanted):
+        known = file.read_row_group(group, columns=looked_at).select(looked_at)
+        rows = filters.matching(known, wanted)
+        if not len(rows):
+            continue
+        if others:
+            more = file.read_row_group(group, columns=others).select(others)
+            for name in others:
+                known = known.append_column(more.schema.field(name), more.column(name))
+        # By the indices in any case, so that nothing holds the whole row group in memory.
+        yield known.select(names).take(pa.array(rows)), pd.Index(rows + int(starts[group]))
+
+
+def _promising_groups(file: pq.ParquetFile, source: Any, wanted: Filter) -> list[int]:
+    expression = filters.pruning_expression(wanted, file.schema_arrow) if file.num_row_groups > 1 else None
+    if expression is None:
+        return list(range(file.num_row_groups))
+    import pyarrow.dataset as ds  # it takes long to import, and is needed for large tables only
+
+    fragment = ds.ParquetFileFormat().make_fragment(source)
+    return sorted(group.id for group in fragment.subset(expression).row_groups)
+
+
+def _batches(opened: ExitStack, pieces: Iterable[tuple[pa.Table, Positions]], size: int) -> Iterator[pd.DataFrame]:
+    with opened:
+        for table, positions in pieces:
+            for start in range(0, len(positions), size):
+                yield frame_from_table(table.slice(start, size), positions=positions[start : start + size])

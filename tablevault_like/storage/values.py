@@ -553,14 +553,27 @@ def _is_default(index: pd.Index[Any]) -> bool:
 def _canonical_column(column: pd.Series[Any], depth: int) -> str:
     import pandas as pd
 
+    dtype = repr(column.dtype)
+    if isinstance(column.dtype, pd.CategoricalDtype):  # of many categories it shows some
+        dtype += _hash(_canonical(column.cat.categories.tolist(), depth + 1).encode())
     if len(column) > _FEW and column.dtype != object:
         try:
             hashes = pd.util.hash_pandas_object(column, index=False)
         except TypeError:  # cells that can't be hashed, such as Arrow lists
             pass
         else:
-            return f"{column.dtype!r}:{_hash(hashes.to_numpy().tobytes())}"
-    return f"{column.dtype!r}:{_hash(_canonical(column.tolist(), depth + 1).encode())}"
+            return f"{dtype}:{_hash(hashes.to_numpy().tobytes())}{_signs(column)}"
+    return f"{dtype}:{_hash(_canonical(column.tolist(), depth + 1).encode())}"
+
+
+def _signs(column: pd.Series[Any]) -> str:
+    """Return what tells 0.0 from -0.0, which pandas' hashing takes for the same."""
+    import numpy as np
+
+    if getattr(column.dtype, "kind", "") != "f":
+        return ""
+    signs = np.signbit(column.to_numpy(np.float64, na_value=0.0))
+    return f":{_hash(np.packbits(signs).tobytes())}" if signs.any() else ""
 
 
 _FEW = 100  # rows from which on pandas' own hashing, which takes about 100 microseconds to start, is the faster one

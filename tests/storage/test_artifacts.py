@@ -8,8 +8,18 @@ import pandas as pd
 import pytest
 
 from tablevault_like.errors import TVArtifactError
-from tablevault_like.storage import files
-from tablevault_like.storage.artifacts import absolute_paths, check_artifacts, resolve, sync_artifacts
+from tablevault_like.layout import InstanceLayout
+from tablevault_like.storage import files, manifests
+from tablevault_like.storage.artifacts import (
+    absolute_paths,
+    check_artifacts,
+    draft_of,
+    has_any,
+    keep_by_content,
+    resolve,
+    sync_artifacts,
+    take_over,
+)
 
 
 @pytest.fixture
@@ -194,3 +204,92 @@ def test_a_frame_without_artifacts_stays_as_it_is(folder: Path) -> None:
 def test_a_cell_that_is_no_text_is_told(folder: Path) -> None:
     with pytest.raises(TVArtifactError, match=r"Row 1 of column 'file' holds a int"):
         check_artifacts(pd.DataFrame({"file": ["a.txt", 5]}), ["file"], folder)
+
+
+class TestTakingOver:
+    def test_copies_files_and_the_folders_that_lead_to_them(self, folder: Path, tmp_path: Path) -> None:
+        take_over(["a.txt", "deep/er/c.txt", "a.txt"], folder, tmp_path / "target")
+
+        assert sorted(name for name, _ in files.regular_files(tmp_path / "target")) == ["a.txt", "deep/er/c.txt"]
+        assert not draft_of(tmp_path / "target").exists()
+
+    def test_of_a_name_of_any_length(self, folder: Path, tmp_path: Path) -> None:
+        name = "x" * 255
+        (folder / name).write_text("long")
+
+        take_over([name], folder, tmp_path / "target")
+
+        assert (tmp_path / "target" / name).read_text() == "long"
+
+    def test_leaves_what_is_the_same_and_refuses_what_is_not(self, folder: Path, tmp_path: Path) -> None:
+        take_over(["a.txt"], folder, tmp_path / "target")
+        take_over(["a.txt"], folder, tmp_path / "target")
+        (tmp_path / "target" / "a.txt").write_text("another")
+
+        with pytest.raises(TVArtifactError, match=r"The artifact 'a.txt' .* was written anew, with another content"):
+            take_over(["a.txt"], folder, tmp_path / "target")
+
+
+def test_a_folder_has_any_artifacts_if_something_lies_in_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    assert has_any(folder)
+    assert not any(map(has_any, (tmp_path / "empty", tmp_path / "missing", folder / "a.txt", None)))
+
+
+class TestKeepingByContent:
+    @pytest.fixture
+    def earlier(self, tmp_path: Path) -> InstanceLayout:
+        place = InstanceLayout(tmp_path / "earlier")
+        (place.artifacts / "sub").mkdir(parents=True)
+        (place.artifacts / "sub" / "old.txt").write_text("a.txt")
+        (place.artifacts / "changed.txt").write_text("changed")
+        manifests.write(place.folder, place.manifest, known={})
+        return place
+
+    def test_shares_what_is_there_under_any_name(self, folder: Path, earlier: InstanceLayout) -> None:
+        found = keep_by_content(folder, [earlier])
+
+        assert found == {name: files.sha256(path) for name, path in files.regular_files(folder)}
+        assert (folder / "a.txt").read_text() == "a.txt"
+        assert not draft_of(folder).exists()
+        if not _can_clone(folder):
+            assert (folder / "a.txt").samefile(earlier.artifacts / "sub" / "old.txt")
+            assert (folder / "b.txt").stat().st_nlink == 1
+
+    def test_reads_no_file_whose_sha256_is_known(
+        self, folder: Path, earlier: InstanceLayout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = {name: files.sha256(path) for name, path in files.regular_files(folder)}
+        read: list[object] = []
+
+        def sha256(file: object) -> str:
+            read.append(file)
+            return known["a.txt"]
+
+        monkeypatch.setattr(files, "sha256", sha256)
+
+        assert keep_by_content(folder, [earlier], digests=known) == known
+        assert len(read) == 1  # the one that is to be shared, to be sure of it
+
+    def test_asks_for_earlier_instances_only_if_there_are_files(self, tmp_path: Path) -> None:
+        earlier = map(pytest.fail, ["nobody needs them"])
+
+        (tmp_path / "empty" / "sub").mkdir(parents=True)
+        assert keep_by_content(tmp_path / "empty", earlier) == {}
+
+    @pytest.mark.parametrize("text", [None, "", "[]", '{"files": {"artifacts/x": 1}}'])
+    def test_takes_nothing_from_an_instance_without_a_proper_manifest(
+        self, folder: Path, tmp_path: Path, text: str | None
+    ) -> None:
+        place = InstanceLayout(tmp_path / "damaged")
+        place.folder.mkdir()
+        if text is not None:
+            place.manifest.write_text(text)
+
+        assert set(keep_by_content(folder, [place])) == {"a.txt", "b.txt", "deep/er/c.txt"}
+
+
+def _can_clone(folder: Path) -> bool:
+    with (folder / "a.txt").open("rb") as reader, (folder.parent / "clone").open("wb") as writer:
+        return files.clone(reader.fileno(), writer.fileno())

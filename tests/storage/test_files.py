@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,72 @@ class TestCopying:
         assert contents(tmp_path / "copy") == contents(tree)
         assert set(synced) == {"deep.txt", "é.txt", "top.txt", "b", "a", "copy"}
 
+    def test_tells_the_sha256_of_what_was_copied(self, tree: Path, tmp_path: Path) -> None:
+        large = os.urandom(3_000_000)
+        (tree / "large").write_bytes(large)
+
+        assert files.copy_file(tree / "large", tmp_path / "copied") == hashlib.sha256(large).hexdigest()
+        assert (tmp_path / "copied").read_bytes() == large
+        assert files.copy_tree(tree, tmp_path / "copy") == {
+            name: files.sha256(tmp_path / "copy" / name) for name in ("a/b/deep.txt", "a/é.txt", "large", "top.txt")
+        }
+
+    def test_of_a_large_file_takes_little_memory(self, tree: Path, tmp_path: Path) -> None:
+        with (tree / "large").open("wb") as file:
+            file.truncate(64 << 20)
+        tracemalloc.start()
+        try:
+            digest = files.copy_file(tree / "large", tmp_path / "copied")
+            files.sha256(tmp_path / "copied")
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+        assert digest == files.sha256(tree / "large")
+        assert peak < 8 << 20
+
+    def test_shares_blocks_where_that_works(self, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def clone(reader: int, writer: int) -> bool:
+            os.write(writer, b"cloned")
+            return True
+
+        monkeypatch.setattr(files, "clone", clone)
+
+        assert files.copy_file(tree / "top.txt", tmp_path / "copy") == hashlib.sha256(b"cloned").hexdigest()
+        assert (tmp_path / "copy").read_text() == "cloned"
+
+    @pytest.mark.parametrize("swapped", ["a", "top.txt"])
+    def test_follows_no_link_that_is_put_there_meanwhile(
+        self, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+    ) -> None:
+        """What was a folder or a file when it was listed is a link when it is opened."""
+        secret = tmp_path / "secret"
+        (secret / "b").mkdir(parents=True)
+        (secret / "b" / "deep.txt").write_text("secret")
+
+        def entries(folder: int) -> list[os.DirEntry[str]]:
+            found = original(folder)
+            if not (tree / swapped).is_symlink():
+                (tree / swapped).rename(tmp_path / "away")
+                (tree / swapped).symlink_to(secret if swapped == "a" else secret / "b" / "deep.txt")
+            return found
+
+        original = files.entries
+        monkeypatch.setattr(files, "entries", entries)
+
+        for read in (lambda: files.copy_tree(tree, tmp_path / "copy"), lambda: list(files.open_files(tree))):
+            with pytest.raises(TVFileError, match="is a link") as caught:
+                read()
+            assert caught.value.path == str(tree / swapped)
+            (tree / swapped).unlink()
+            (tmp_path / "away").rename(tree / swapped)
+
+    def test_of_a_link_to_a_tree_is_refused(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(tree)
+
+        with pytest.raises(TVFileError, match="is a link"):
+            files.copy_tree(tmp_path / "link", tmp_path / "copy")
+
     @pytest.mark.parametrize("make", [lambda path: path.symlink_to("top.txt"), os.mkfifo], ids=["link", "fifo"])
     def test_nothing_else_is_copied_or_listed(self, tree: Path, tmp_path: Path, make: Callable[[Path], None]) -> None:
         make(tree / "odd")
@@ -179,6 +246,30 @@ def test_protection_can_be_taken_back(tree: Path) -> None:
 
     files.unprotect_tree(tree)
     assert stat.S_IMODE((tree / "a" / "é.txt").stat().st_mode) & 0o200
+
+
+def test_a_file_with_other_names_gets_a_copy_of_its_own_before_it_is_writable(tree: Path, tmp_path: Path) -> None:
+    files.protect(tree / "top.txt")
+    os.link(tree / "top.txt", tmp_path / "other")
+
+    files.unprotect_tree(tree)
+    (tree / "top.txt").write_text("changed")
+
+    assert (tmp_path / "other").read_text() == "top"
+    assert not (tmp_path / "other").stat().st_mode & 0o222
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "tree"]
+
+
+def test_what_people_may_have_put_there_is_told_from_read_only_files(tree: Path) -> None:
+    assert files.has_writable(tree)
+
+    for _, path in files.regular_files(tree):
+        files.protect(path)
+    assert not files.has_writable(tree)
+
+    (tree / "a" / "link").symlink_to("../top.txt")
+    assert files.has_writable(tree)
+    assert files.has_writable(tree / "top.txt")
 
 
 def test_sha256_is_of_the_file_itself(tree: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tablevault_like.errors import TVFileError
-from tablevault_like.storage import manifests
+from tablevault_like.storage import files, manifests
 
 
 @pytest.fixture
@@ -34,6 +34,47 @@ def test_lists_every_file_but_itself(folder: Path) -> None:
             "table.parquet": {"sha256": hashlib.sha256(b"PAR1").hexdigest(), "size": 4},
         },
     }
+
+
+def test_reads_no_file_again_whose_sha256_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+
+    def sha256(file: object) -> str:
+        read.append(file)
+        return "0" * 64
+
+    monkeypatch.setattr(files, "sha256", sha256)
+    target = folder / "manifest.json"
+
+    manifests.write(folder, target, known={}, digests={"artifacts/a.txt": "1" * 64})
+
+    assert manifests.read(target)["files"] == {
+        "artifacts/a.txt": {"sha256": "1" * 64, "size": 1},
+        "table.parquet": {"sha256": "0" * 64, "size": 4},
+    }
+    assert len(read) == 1
+
+
+def test_tells_the_contents_of_a_folder(folder: Path) -> None:
+    manifests.write(folder, folder / "manifest.json", known={})
+
+    assert manifests.contents(folder / "manifest.json", "artifacts") == {"a.txt": (hashlib.sha256(b"a").hexdigest(), 1)}
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"files": 1}', '{"files": {"artifacts/a": {}}}', '{"files": {"artifacts/a": 1}}']
+)
+def test_of_nonsense_has_no_contents(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+
+    with pytest.raises(ValueError, match="a manifest has files"):
+        manifests.contents(tmp_path / "manifest.json", "artifacts")
+
+
+def test_makes_every_file_read_only(folder: Path) -> None:
+    manifests.write(folder, folder / "manifest.json", known={})
+
+    assert [path for _, path in files.regular_files(folder) if path.stat().st_mode & 0o222] == []
 
 
 def test_is_not_written_over_another(folder: Path) -> None:

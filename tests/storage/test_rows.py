@@ -115,11 +115,15 @@ def test_what_is_forgotten_can_be_recorded_anew(store: RowStore) -> None:
     store.record("b", [done(index) for index in range(5)])
     store.record("other", [done(0)])
 
+    store.set_input_hash("b", b"hash")
+
     store.forget("b", [0, 3])
     assert store.recorded("b").tolist() == [1, 2, 4]
+    assert store.input_hash("b") == b"hash"
 
     store.forget("b")
     assert store.recorded("b").tolist() == []
+    assert store.input_hash("b") is None
     assert store.recorded("other").tolist() == [0]
 
     store.record("b", [done(3, "[9]")])

@@ -221,6 +221,8 @@ def test_the_order_of_keys_does_not_count_in_a_digest(value: dict[str, Any]) -> 
 
 def test_what_a_digest_tells_apart() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    floats = ("float64", "float32", "Float64")
+    many = [f"category {number}" for number in range(300)]
     different = [
         (),
         (None,),
@@ -258,6 +260,14 @@ def test_what_a_digest_tells_apart() -> None:
         (pd.concat([frame] * 100, ignore_index=True).assign(a=0),),
         (pd.DataFrame({"a": [[1], [2]]}),),
         (pd.DataFrame({"a": [[1], [2.0]]}),),
+        *((pd.Series([zero] * rows, dtype=dtype),) for zero in (0.0, -0.0) for rows in (3, 300) for dtype in floats),
+        *((pd.Series([pd.NA] * rows, dtype="Float64"),) for rows in (3, 300)),
+        *(
+            (pd.Series(pd.Categorical(["a"] * rows, [*names, "a"], ordered=ordered)),)
+            for rows in (3, 300)
+            for names in (many, [*many[:150], "other", *many[151:]])
+            for ordered in (True, False)
+        ),
     ]
 
     assert len({digest(*each) for each in different}) == len(different)

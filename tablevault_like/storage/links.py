@@ -1,0 +1,102 @@
+"""Let files of the same content take their disk space once.
+
+1. A file is shared with a read-only one that nobody writes to any more, or not at all.
+2. Where the file system can, both keep an identity of their own and share blocks (a reflink); else they become one file
+   with two names (a hard link), and what removes one of the names leaves the other. Never across file systems.
+3. Where neither works there is a copy, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from tablevault_like.errors import TVFileError
+from tablevault_like.storage import files
+
+_NO_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What says that a file can't have another name here."""
+
+
+def share(original: Path, target: Path, *, sha256: str, draft: Path) -> bool:
+    """Let the file ``target`` take no disk space besides that of ``original``, which has the same content.
+
+    Tell whether it does. ``original`` is read-only and never written to again, and nobody may be about to write to
+    ``target``: the two may become one file with two names. ``draft`` is a free path on their file system. Nothing
+    happens to ``target`` if they lie on different file systems, or if ``original`` isn't there, or isn't what its
+    SHA-256 says. The caller syncs the folder.
+    """
+    files.remove(draft)
+    try:
+        with files.opened(original) as reader:
+            found, there = os.fstat(reader), target.lstat()
+            if os.path.samestat(found, there):
+                return True
+            is_alike = (found.st_dev, found.st_size) == (there.st_dev, there.st_size)
+            if not is_alike or found.st_mode & files.WRITABLE or files.sha256(reader) != sha256:
+                return False
+            os.fsync(reader)  # somebody may have copied the vault here with another tool
+            if not _link(reader, original, draft):
+                return False
+    except (FileNotFoundError, TVFileError):  # its instance was deleted meanwhile
+        return False
+    draft.replace(target)
+    return True
+
+
+def mirror_tree(source: Path, target: Path) -> None:
+    """Make the new folder ``target`` show the read-only files below ``source`` by links, or by copies if need be.
+
+    Names and sizes are synced, and times of modification are those of ``source``. Raises TVFileError for a link.
+    """
+    with files.opened_folder(source) as folder:
+        _mirror_tree(folder, source, target)
+
+
+def _mirror_tree(folder: int, source: Path, target: Path) -> None:
+    target.mkdir()
+    for entry in files.entries(folder):
+        path = source / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            with files.opened_folder(path, folder) as inner:
+                _mirror_tree(inner, path, target / entry.name)
+        else:
+            with files.opened(path, folder) as reader:
+                if not _link(reader, path, target / entry.name):
+                    files.copy_open_file(reader, target / entry.name)
+                    _look_like(reader, target / entry.name)
+    files.sync_directory(target)
+
+
+def _link(reader: int, original: Path, target: Path) -> bool:
+    """Make ``target`` share the blocks of an open file, or be another name of it. Tell whether that works here."""
+    writer = os.open(target, files.CREATE, 0o666)
+    try:
+        is_clone = files.clone(reader, writer)
+        if is_clone:
+            os.fsync(writer)
+    finally:
+        os.close(writer)
+    if is_clone:
+        _look_like(reader, target)
+        return True
+    target.unlink()
+    try:
+        os.link(original, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            return False
+        raise
+    if os.path.samestat(os.fstat(reader), target.lstat()):
+        return True
+    target.unlink()  # something else was put there meanwhile
+    return False
+
+
+def _look_like(reader: int, target: Path) -> None:
+    """Give a new file the permissions and the time of another."""
+    found = os.fstat(reader)
+    target.chmod(stat.S_IMODE(target.stat().st_mode) & found.st_mode)
+    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
