@@ -3,6 +3,7 @@
 import logging
 
 from tablevault_like import errors as tv_errors
+from tablevault_like.archive import compress_vault, decompress_vault, delete_vault
 from tablevault_like.model import ProcessRecord, Row, State
 from tablevault_like.process.runner import Outcome
 from tablevault_like.vault import TableVault
@@ -12,4 +13,15 @@ __version__ = "0.1.0"
 # Whoever wants to see what is logged says so; nothing is printed of its own accord.
 logging.getLogger("tablevault_like").addHandler(logging.NullHandler())
 
-__all__ = ["Outcome", "ProcessRecord", "Row", "State", "TableVault", "__version__", "tv_errors"]
+__all__ = [
+    "Outcome",
+    "ProcessRecord",
+    "Row",
+    "State",
+    "TableVault",
+    "__version__",
+    "compress_vault",
+    "decompress_vault",
+    "delete_vault",
+    "tv_errors",
+]

@@ -1,7 +1,8 @@
 """Run an operation in a worker of its own, which outlives the caller and its terminal.
 
-The worker is a new session of the same Python, so no hang-up or Ctrl-C of the caller's terminal reaches it. What user
-code prints, and what is logged, goes to ``output.log`` in the process's folder, which stays there.
+The worker is a new session of the same Python, which ignores hang-ups, so none of them and no Ctrl-C of the caller's
+terminal reaches it. What user code prints, and what is logged, goes to ``output.log`` in the process's folder, which
+stays there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,13 +24,21 @@ from tablevault_like import errors
 from tablevault_like.catalog import Catalog
 from tablevault_like.errors import Location, TableVaultError, TVProcessError
 from tablevault_like.layout import Layout
+from tablevault_like.locks import WorkerLock
 from tablevault_like.model import State, new_process_id
 from tablevault_like.process import context
-from tablevault_like.process.journal import Journal
+from tablevault_like.process.endings import Endings
+from tablevault_like.process.journal import Journal, message_of
 from tablevault_like.process.operation import Operation, rebuild
 from tablevault_like.process.runner import Runner
+from tablevault_like.storage import files
 
 _POLL_SECONDS = 0.02
+_REPORT_BYTES = 32_000
+"""A report must fit into the pipe, for nobody may be reading it."""
+
+_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from tablevault_like.background import main; sys.exit(main())"
+"""The worker imports from where the caller does. Not by PYTHONPATH: other Pythons that user code starts would, too."""
 
 
 def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
@@ -52,12 +62,11 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
     found = journal.find(str(request["process_id"]))
     before = None if found is None else found.epoch
     worker = subprocess.Popen(
-        [sys.executable, "-m", "tablevault_like.background"],
+        [sys.executable, "-c", _BOOT, *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         text=True,
     )
     assert worker.stdin is not None
@@ -116,11 +125,16 @@ def _report(error: BaseException) -> str:
     location = getattr(error, "location", None)
     if isinstance(location, Location):
         fields["location"] = [location.path, location.line, location.column]
-    return json.dumps([type(error).__name__, str(error), fields], default=str)
+    name, message = type(error).__name__, message_of(error)
+    report = json.dumps([name, message, fields], default=str)
+    if len(report) > _REPORT_BYTES:
+        report = json.dumps([name, f"{message[: _REPORT_BYTES // 12 - 100]} ...", {}])
+    return report
 
 
 def main() -> int:
     """Run the operation that is described on standard input; report an error as JSON on standard output."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     request: dict[str, Any] = json.load(sys.stdin)
     layout = Layout(Path(request["root"]))
     report = _log_to(layout.process(request["process_id"]).output_log)
@@ -138,8 +152,19 @@ def main() -> int:
         # Nobody listens any more if the process was running.
         with suppress(BrokenPipeError):
             os.write(report, _report(error).encode())
+        _forget_if_never_recorded(runner.journal, request["process_id"])
         return 1
     return 0
+
+
+def _forget_if_never_recorded(journal: Journal, process_id: str) -> None:
+    """Remove the folder of a process that was refused before it was recorded: the caller was told why."""
+    folder = journal.layout.process(process_id)
+    lock = WorkerLock(folder.worker_lock)
+    if journal.find(process_id) is None and lock.acquire():
+        if journal.find(process_id) is None:
+            files.remove(folder.output_log)
+        Endings(journal).leave(lock, process_id)
 
 
 def _log_to(path: Path) -> int:
@@ -152,7 +177,3 @@ def _log_to(path: Path) -> int:
     os.close(log)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     return report
-
-
-if __name__ == "__main__":
-    sys.exit(main())

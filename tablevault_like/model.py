@@ -296,8 +296,12 @@ class ProcessRecord:
     the last one that has rows; ``steps`` has all of them.
 
     ``is_alive`` tells whether a living worker holds it. ``locks`` and ``waits_for`` name resources as
-    ``"stories/TEMP_base (exclusive)"``. ``rate`` is rows a second, ``remaining`` seconds; both are ``None`` where
-    they aren't known.
+    ``"stories/TEMP_base (exclusive)"``, ``blocked_by`` the ids of the processes that are waited for. ``rate`` is rows a
+    second, ``remaining`` seconds; both are ``None`` where they aren't known.
+
+    ``is_named`` tells whether the caller gave it its id, ``next_steps`` what may be done about it, in a sentence.
+    ``updated_at`` is when anything was last recorded of it. ``stop_intent`` is what whoever is stopping it wants.
+    ``epoch`` counts the workers that have claimed it.
     """
 
     process_id: str

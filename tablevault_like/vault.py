@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias
 
 from tablevault_like import arguments, founding
 from tablevault_like.background import start as start_in_background
@@ -16,18 +17,23 @@ from tablevault_like.model import BASE_VERSION, OnChange, ProcessRecord, State, 
 from tablevault_like.operations import folders
 from tablevault_like.operations.builder_files import CreateBuilderFile, DeleteBuilderFile
 from tablevault_like.operations.code import CreateCodeModule, DeleteCodeModule
+from tablevault_like.operations.descriptions import SetDescription
 from tablevault_like.operations.execute import ExecuteInstance
 from tablevault_like.operations.instances import CreateInstance, DeleteInstance
 from tablevault_like.operations.tables import CreateTable, DeleteTable, RenameTable
+from tablevault_like.operations.trash import Prune, TrashRecord
 from tablevault_like.operations.write import WriteInstance
-from tablevault_like.process import records
+from tablevault_like.process import records, watching
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.runner import Outcome, Runner
-from tablevault_like.reading import Reader
+from tablevault_like.reading import Part, Reader, Which
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from rich.tree import Tree
+
+Filters: TypeAlias = "Sequence[tuple[str, str, object]] | Sequence[Sequence[tuple[str, str, object]]]"
 
 
 @arguments.checked
@@ -37,6 +43,10 @@ class TableVault:
     Every method that changes something takes an optional ``process_id`` and returns the id of its process. Without
     one, an operation that fails is reverted as if it had never been; with one, it is paused, and the same call with
     the same id goes on where it stopped. Empty strings mean "not given".
+
+    Every method raises TVArgumentError for a name that is unknown or not allowed, and for arguments that can't be used.
+    Those that change something raise TVLockError if they can't have their locks in time, TVProcessError if a worker is
+    at the process already, and TVFileError if the disk refuses.
 
     >>> import tempfile
     >>> vault = TableVault(tempfile.mkdtemp() + "/vault", "ada", create=True)
@@ -116,8 +126,9 @@ class TableVault:
     ) -> str:
         """Create an empty table.
 
-        With ``has_side_effects``, a table's other instances become inactive the moment that one is executed. Raises
-        TVArgumentError for a name that is taken or forbidden.
+        Unless it has ``allow_multiple_artifacts``, the table's folder shows the artifacts of its newest successful
+        instance; each instance has its own in any case. With ``has_side_effects``, a table's other instances become
+        inactive the moment that one is executed. Raises TVArgumentError for a name that is taken or forbidden.
         """
         return self._runner.submit(
             CreateTable(table_name, allow_multiple_artifacts, has_side_effects, description or ""), process_id or None
@@ -249,7 +260,7 @@ class TableVault:
         return self._runner.submit(operation, process_id or None)
 
     def delete_code_module(self, module_name: str, process_id: str | None = None) -> str:
-        """Delete a code module, or a package with all of its files. Instances that were made with it keep their copies."""
+        """Delete a code module, or a package with its files. Instances that were made with it keep their copies."""
         return self._runner.submit(DeleteCodeModule(module_name), process_id or None)
 
     def create_builder_file(
@@ -279,6 +290,36 @@ class TableVault:
             DeleteBuilderFile(builder_name, table_name, version or BASE_VERSION), process_id or None
         )
 
+    # --- descriptions and the trash
+
+    def set_description(
+        self, description: str, table_name: str = "", instance_id: str = "", process_id: str | None = None
+    ) -> str:
+        """Describe an instance anew, or a table, or the vault if neither is given. ``get_descriptions`` tells it.
+
+        A temporary instance can't be described while it is executed. Raises TVArgumentError for what isn't there.
+        """
+        return self._runner.submit(
+            SetDescription(description, table_name or None, instance_id or None), process_id or None
+        )
+
+    def get_trash(self, include_pruned: bool = False) -> list[TrashRecord]:
+        """Return what was deleted and whose files lie in the trash, oldest first: what it was, when, by whom.
+
+        ``include_pruned`` adds what is on record of what was pruned.
+        """
+        return self._reader.trash(include_pruned=include_pruned)
+
+    def prune(self, older_than: float | timedelta | None = None, process_id: str | None = None) -> str:
+        """Remove what is in the trash for good; with ``older_than``, what was removed at least so many seconds ago.
+
+        What it was stays on record. Nothing is touched that the vault hasn't put there itself.
+        """
+        if isinstance(older_than, timedelta):
+            older_than = older_than.total_seconds()
+        age = None if older_than is None else arguments.seconds("older_than", older_than)
+        return self._runner.submit(Prune(age), process_id or None)
+
     # --- processes
 
     def generate_process_id(self) -> str:
@@ -307,6 +348,15 @@ class TableVault:
         """
         return self._runner.stop(process_id, force=force, materialize=materialize)
 
+    def wait(self, process_id: str, timeout: float | None = None) -> ProcessRecord:
+        """Wait until a process has ended or is paused, wherever it runs, and return it.
+
+        One whose worker is dead is returned, too: its ``status`` is ``interrupted``. Raises TVArgumentError if there is
+        none of that id, and TVLockError, which is a TimeoutError, if a worker is still at it after ``timeout`` seconds.
+        """
+        seconds = None if timeout is None else arguments.seconds("timeout", timeout)
+        return watching.wait(self._journal, process_id, timeout=seconds)
+
     # --- reading
 
     def get_dataframe(
@@ -318,23 +368,71 @@ class TableVault:
         successful_only: bool = False,
         rows: int | None = None,
         full_artifact_path: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+        filters: Filters | None = None,
     ) -> pd.DataFrame:
         """Return the frame of the newest instance of ``version``, or of the one that ``instance_id`` names.
 
-        ``rows`` limits it to the first rows. Cells of dtype ``artifact_string`` become absolute paths, unless
-        ``full_artifact_path`` is false. ``attrs["table_name"]`` and ``attrs["instance_id"]`` tell what was read. An
-        explicit ``instance_id`` ignores ``active_only`` and ``version``; ``TEMP_<version>`` reads a temporary
-        instance.
+        Only what is asked for is read: some ``columns``, in that order; the rows for which ``filters`` hold, conditions
+        such as ``[("year", ">=", 2020)]`` (all of a list, or one of several lists; ``==``, ``!=``, ``<``, ``>``,
+        ``<=``, ``>=``, ``in``, ``not in``); and of those the first ``rows``. The index holds the positions of the rows.
+        Cells of dtype ``artifact_string`` become absolute paths, unless ``full_artifact_path`` is false.
+        ``attrs["table_name"]`` and ``attrs["instance_id"]`` tell what was read. An explicit ``instance_id`` ignores
+        ``active_only`` and ``version``; ``TEMP_<version>`` reads what the execution of a temporary instance has done
+        by now, or had done when it was paused or reverted.
+
+        Raises TVArgumentError for what isn't there, and for a value that can't be compared with its column.
         """
-        return self._reader.dataframe(
-            table_name,
-            instance_id=instance_id or None,
-            version=version or BASE_VERSION,
-            active_only=active_only,
-            successful_only=successful_only,
-            rows=rows,
-            full_artifact_path=full_artifact_path,
-        )
+        which = Which(instance_id or None, version or BASE_VERSION, active_only, successful_only)
+        part = Part.read(columns=columns, filters=filters, rows=rows, full_artifact_path=full_artifact_path)
+        return self._reader.dataframe(table_name, which, part)
+
+    def to_arrow(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+        active_only: bool = True,
+        successful_only: bool = False,
+        rows: int | None = None,
+        full_artifact_path: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+        filters: Filters | None = None,
+    ) -> pa.Table:
+        """Return what ``get_dataframe`` does as a ``pyarrow.Table``, without making a frame of it.
+
+        Its schema's metadata has ``table_name`` and ``instance_id``. A category is a dictionary; values of dtype
+        ``object`` that Arrow can't hold are the tagged JSON text that they are stored as, and their field's metadata
+        says so: ``encoding`` is ``json``. Raises what ``get_dataframe`` raises.
+        """
+        which = Which(instance_id or None, version or BASE_VERSION, active_only, successful_only)
+        part = Part.read(columns=columns, filters=filters, rows=rows, full_artifact_path=full_artifact_path)
+        return self._reader.arrow(table_name, which, part)
+
+    def iter_batches(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+        active_only: bool = True,
+        successful_only: bool = False,
+        rows: int | None = None,
+        full_artifact_path: bool = True,
+        *,
+        batch_size: int = 10_000,
+        columns: Sequence[str] | None = None,
+        filters: Filters | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Return an iterator over what ``get_dataframe`` returns, in frames of at most ``batch_size`` rows.
+
+        The instance is found when this is called, and is read to its end whatever becomes of it meanwhile; only a batch
+        or so is in memory. Without any row, there is no frame. Raises what ``get_dataframe`` raises.
+        """
+        which = Which(instance_id or None, version or BASE_VERSION, active_only, successful_only)
+        part = Part.read(columns=columns, filters=filters, rows=rows, full_artifact_path=full_artifact_path)
+        return self._reader.batches(table_name, which, part, batch_size=batch_size)
 
     def get_table_instances(self, table_name: str = "", version: str = "", include_temp: bool = False) -> list[str]:
         """Return the ids of a table's instances, oldest first; without a table, the names of all tables."""
@@ -343,7 +441,12 @@ class TableVault:
         return self._reader.instance_ids(table_name, version=version or None, include_temporary=include_temp)
 
     def get_descriptions(self, instance_id: str = "", table_name: str = "") -> dict[str, object]:
-        """Return what describes an instance, a table, or the vault if neither is given."""
+        """Return what describes an instance, a table, or the vault if neither is given.
+
+        All have ``description``, ``author`` and ``created``; a table what it was created with; an instance among others
+        ``version``, ``active``, ``success``, ``rows``, ``columns`` (dtypes by name), ``origin``, ``dependencies`` (what
+        it was made from) and ``process_id``. Times are ISO 8601, in UTC.
+        """
         if instance_id and not table_name:
             raise TVArgumentError("An instance is described by instance_id and table_name; table_name is missing.")
         return self._reader.describe(table=table_name or None, instance_id=instance_id or None)
@@ -384,7 +487,11 @@ class TableVault:
     def get_artifact_folder(
         self, table_name: str, instance_id: str = "", version: str = BASE_VERSION, is_temp: bool = True
     ) -> str:
-        """Return the folder with the artifacts of a temporary instance, or with ``is_temp=False`` of the newest one."""
+        """Return the folder with the artifacts of a temporary instance, or with ``is_temp=False`` of the newest one.
+
+        It is always the instance's own, in which nothing changes once it is materialized, whether or not the table has
+        ``allow_multiple_artifacts``.
+        """
         folder = self._reader.artifact_folder(
             table_name, instance_id=instance_id or None, version=version or BASE_VERSION, is_temporary=is_temp
         )

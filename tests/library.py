@@ -183,6 +183,11 @@ ATTEMPTS = (
         lambda vault, made, p: vault.rename_table("scores", "words", process_id=p),
     ),
     Attempt(
+        "set_description",
+        lambda vault, made, p: vault.set_description("loud ones", "words", process_id=p),
+        lambda vault, made, p: vault.set_description("loud ones", "word", process_id=p),
+    ),
+    Attempt(
         "delete_table",
         lambda vault, made, p: vault.delete_table("words", process_id=p),
         lambda vault, made, p: vault.delete_table("word", process_id=p),

@@ -88,8 +88,7 @@ def shape(vault_dir: Path, *, known: str = "") -> State:
         for kind, each in found["rows"].items()
     }
     files = {
-        name: "file" if _tells_of_times(name) and what != "folder" else what
-        for name, what in found["files"].items()
+        name: "file" if _tells_of_times(name) and what != "folder" else what for name, what in found["files"].items()
     }
     renamed: State = _renamed({"rows": rows, "files": files}, names)
     return renamed

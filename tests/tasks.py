@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tablevault_like import TableVault
+from tests import library
 
 PATIENT = 30.0
 """A lock timeout, in seconds, of those who are to get what they wait for."""
@@ -44,3 +48,39 @@ def write_package(vault_dir: Path, source: Path, process_id: str) -> str:
 
 def delete_module(vault_dir: Path, module: str, process_id: str) -> str:
     return TableVault(vault_dir, "bob").delete_code_module(module, process_id=process_id)
+
+
+def prune(vault_dir: Path, process_id: str) -> str:
+    return TableVault(vault_dir, "ada", lock_timeout=PATIENT).prune(process_id=process_id or None)
+
+
+def live_with_umask(vault_dir: Path, umask: int) -> None:
+    """Make the library and do a bit of everything in it, with a process that stays paused."""
+    os.umask(umask)
+    made = library.make(vault_dir)
+    vault = TableVault(vault_dir, "ada")
+    vault.write_instance(library.scores(), "scores")
+    vault.execute_instance("words", process_id="background", background=True)
+    vault.wait("background", PATIENT)
+    vault.delete_instance(made, "words")
+    vault.create_instance("words", "edited", copy=True)
+    vault.create_code_module("more", text="A = 1\n")
+    vault.create_code_module("more", text="A = 2\n")
+    vault.create_builder_file("words", "shout", "edited", text=library.BUILDERS["shout"])
+    vault.rename_table("points", "scores")
+    vault.set_description("all of them", "words")
+    vault.create_code_module("tools", text=library.CODE.replace("return word.upper()", "raise ConnectionError"))
+    with suppress(ConnectionError):
+        vault.execute_instance("words", "edited", process_id="paused")
+
+
+def as_nobody(
+    vault_dir: Path, spare_dir: Path, method: str, arguments: tuple[object, ...], fields: dict[str, Any]
+) -> Any:
+    """Call a method of the vault as another user. On a spare vault first, for what has to be imported may be root's."""
+    with suppress(Exception):
+        getattr(TableVault(spare_dir), method)(*arguments, **fields)
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    return getattr(TableVault(vault_dir, "nobody"), method)(*arguments, **fields)

@@ -20,18 +20,18 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 # modules of the package that aren't named: none of them imports another.
 LAYERS = {
     "0 words": ["errors model layout"],
-    "1a ground": ["storage: files descriptions manifests places replacements"],
+    "1a ground": ["storage: files links descriptions manifests places replacements"],
     "1b ground": ["catalog: schema forks catalog tables *"],
     "2 parts": [
         "locks",
-        "storage: values artifacts rows arrow arrow_names columns dtypes tables",
+        "storage: values artifacts rows arrow arrow_names columns dtypes filters tables",
         (
             "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver "
             "resolve arguments"
         ),
         (
             "functions: canonical constants file_arguments sources scopes signature imports modules units "
-            "names reach fingerprint written standalone pickled given builtin.declared builtin.* builtin"
+            "names reach fingerprint written standalone unpickled pickled given builtin.declared builtin.* builtin"
         ),
         "engines: base *",
     ],
@@ -41,22 +41,22 @@ LAYERS = {
             "provenance reuse recording run partial checkpoint"
         ),
         (
-            "process: state interrupts context journal run operation waiting records life workers housekeeping "
-            "endings driving stopping start runner"
+            "process: state interrupts context journal run operation waiting records watching life workers "
+            "housekeeping endings driving stopping start runner"
         ),
     ],
-    "4 operations": ["operations: sources folders publication execution planning finished *"],
+    "4 operations": ["operations: sources artifact_views folders publication execution planning finished *"],
     "5a founding": ["founding"],
     "5b around": [
         *("arguments", "reading", "tree", "background", "monitor: *", "check"),
-        "migration: report names draft old cells builder_texts artifacts history migrating",
-        "archive: members progress drafts databases xz labels spool contents finished verification *",
+        "migration: report names draft old cells builder_texts artifacts history scope instances recording migrating",
+        "archive: members progress drafts databases xz labels spool contents finished verification completion *",
     ],
     "6 face": ["vault __init__"],
     "7a shell": [
         (
-            "cli: output words formats places frames errors completion options session startup app instances "
-            "contents execution *"
+            "cli: output words formats places frames conditions errors completion options session startup app "
+            "instances contents execution *"
         )
     ],
     "7b shell": ["__main__"],

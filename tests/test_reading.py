@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 
 from tablevault_like import TableVault
+from tablevault_like.builders import partial
 from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.storage import tables
+from tests.tables import Background, begin, column, gates, index
+from tests.workers import wait_until
 
 
 @pytest.fixture
@@ -103,3 +106,256 @@ def test_a_new_instance_is_not_half_read(vault: TableVault, meanwhile: Any) -> N
 
     assert (frame["number"].tolist(), frame.attrs["instance_id"]) == ([1], first)
     assert vault.get_dataframe("numbers")["number"].tolist() == [2]
+
+
+class TestPartOfAFrame:
+    @pytest.fixture
+    def vault(self, vault_dir: Path) -> TableVault:
+        vault = TableVault(vault_dir, create=True)
+        vault.create_table("papers")
+        vault.create_instance("papers", external_edit=True)
+        folder = Path(vault.get_artifact_folder("papers"))
+        for name in ("a.txt", "b.txt"):
+            (folder / name).write_text(name)
+        frame = pd.DataFrame(
+            {
+                "year": [2019, 2020, 2021, 2022],
+                "page": ["a.txt", None, "b.txt", "a.txt"],
+                "kind": pd.Categorical(["x", "y", "x", None], categories=["y", "x"], ordered=True),
+                "more": pd.Series([1, "x", None, (1, 2)], dtype=object),
+            }
+        )
+        vault.write_instance(frame, "papers", dtypes={"page": "artifact_string"})
+        return vault
+
+    def test_is_what_the_whole_frame_has(self, vault: TableVault) -> None:
+        whole = vault.get_dataframe("papers")
+
+        part = vault.get_dataframe("papers", columns=["page", "year"], filters=[("year", ">", 2019)], rows=2)
+
+        pd.testing.assert_frame_equal(part, whole.loc[[1, 2], ["page", "year"]])
+        assert part.attrs == whole.attrs
+        assert part["page"].tolist()[1] == f"{vault.get_artifact_folder('papers', is_temp=False)}/b.txt"
+        assert vault.get_dataframe("papers", columns=[]).shape == (4, 0)
+        assert vault.get_dataframe("papers", filters=[("page", "==", "a.txt")], columns=["year"])["year"].tolist() == [
+            2019,
+            2022,
+        ]
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"columns": "year"}, r"For one column, give \['year'\]"),
+            ({"columns": ["year", "year"]}, "different column names"),
+            ({"columns": [1]}, "different column names"),
+            ({"columns": 1}, "not int"),
+            ({"columns": ["yeer"]}, "no column 'yeer'. Did you mean 'year'"),
+            ({"filters": [("yeer", "==", 1)]}, "no column 'yeer'. Did you mean 'year'"),
+            ({"filters": [("year", "~", 1)]}, "unknown op"),
+            ({"filters": [("year", "==", "x")]}, "Give a number"),
+            ({"rows": -1}, "rows must be"),
+            ({"rows": "1"}, "rows must be"),
+        ],
+    )
+    def test_that_cannot_be_had_is_refused_by_all_who_read(
+        self, vault: TableVault, fields: dict[str, Any], message: str
+    ) -> None:
+        for read in (vault.get_dataframe, vault.to_arrow, vault.iter_batches):
+            with pytest.raises(TVArgumentError, match=message):
+                read("papers", **fields)
+
+    def test_comes_as_arrow(self, vault: TableVault) -> None:
+        table = vault.to_arrow("papers", filters=[("year", "in", [2021, 2022])])
+
+        folder = vault.get_artifact_folder("papers", is_temp=False)
+        assert table.column("page").to_pylist() == [f"{folder}/b.txt", f"{folder}/a.txt"]
+        assert table.column("kind").to_pylist() == ["x", None]
+        assert table.schema.field("kind").type.ordered
+        assert table.column("kind").combine_chunks().dictionary.to_pylist() == ["y", "x"]
+        assert table.schema.field("more").metadata == {b"encoding": b"json"}
+        assert table.schema.metadata[b"table_name"] == b"papers"
+        assert table.schema.metadata[b"instance_id"].decode() == vault.get_table_instances("papers")[0]
+        assert vault.to_arrow("papers", full_artifact_path=False)["page"].to_pylist() == [
+            "a.txt",
+            None,
+            "b.txt",
+            "a.txt",
+        ]
+
+    def test_comes_as_arrow_that_pandas_takes_for_the_same(self, vault: TableVault) -> None:
+        columns = ["year", "page", "kind"]
+        frame = vault.get_dataframe("papers", columns=columns)
+
+        pd.testing.assert_frame_equal(vault.to_arrow("papers", columns=columns).to_pandas(), frame)
+
+    def test_comes_in_batches(self, vault: TableVault) -> None:
+        whole = vault.get_dataframe("papers")
+
+        batches = list(vault.iter_batches("papers", batch_size=3))
+
+        assert [len(batch) for batch in batches] == [3, 1]
+        assert [batch.attrs for batch in batches] == [whole.attrs] * 2
+        pd.testing.assert_frame_equal(pd.concat(batches), whole)
+        assert list(vault.iter_batches("papers", filters=[("year", ">", 3000)])) == []
+        assert [
+            each["year"].tolist() for each in vault.iter_batches("papers", rows=3, columns=["year"], batch_size=2)
+        ] == [
+            [2019, 2020],
+            [2021],
+        ]
+
+    @pytest.mark.parametrize("size", [0, -1, 2.0, True, "3"])
+    def test_comes_in_no_batches_of_no_size(self, vault: TableVault, size: Any) -> None:
+        with pytest.raises(TVArgumentError, match="batch_size must be a number of rows, 1 or more"):
+            vault.iter_batches("papers", batch_size=size)
+
+    def test_batches_are_of_one_instance_whatever_becomes_of_it(self, vault: TableVault) -> None:
+        batches = vault.iter_batches("papers", batch_size=1, columns=["year"])
+        vault.rename_table("texts", "papers")
+        first = next(batches)
+        vault.delete_table("texts")
+        vault.prune()
+
+        assert [int(batch["year"].iloc[0]) for batch in (first, *batches)] == [2019, 2020, 2021, 2022]
+
+    def test_a_damaged_file_is_told_by_all_who_read(self, vault: TableVault, vault_dir: Path) -> None:
+        (path,) = vault_dir.glob("papers/*/table.parquet")
+        path.chmod(0o600)
+        raw = bytearray(path.read_bytes())
+        raw[4:200] = bytes(196)
+        path.write_bytes(raw)
+        for read in (vault.get_dataframe, vault.to_arrow, lambda table: list(vault.iter_batches(table))):
+            with pytest.raises(TVFileError, match=r"table\.parquet can't be read"):
+                read("papers")
+
+
+CODE = """
+from pathlib import Path
+from tests.tables import GATES
+
+def rows():
+    yield from range(6)
+
+def page(n, folder):
+    if n == 3:
+        GATES["row"].enter()
+    if n == 4:
+        raise ConnectionError("nobody answers")
+    Path(folder, f"{n}.txt").write_text("x")
+    return f"{n}.txt"
+"""
+
+
+class TestAPartialFrame:
+    """What an execution has done by now, of a running, a paused and a reverted process."""
+
+    @pytest.fixture
+    def vault(self, vault_dir: Path) -> TableVault:
+        vault = TableVault(vault_dir, create=True)
+        arguments = {"n": "<<self.n[index]>>", "folder": "~ARTIFACT_FOLDER~"}
+        page = column("page", function="page", arguments=arguments, dtypes={"page": "artifact_string"})
+        begin(vault, "pages", {"index": index("n"), "page": page}, code=CODE)
+        return vault
+
+    def assert_readable(self, vault: TableVault) -> None:
+        whole = vault.get_dataframe("pages", "TEMP_base")
+        assert whole["n"].tolist() == list(range(6))
+        assert whole["page"].notna().tolist() == [True, True, True, False, False, False]
+        for condition, expected in (
+            (("page", "!=", None), [0, 1, 2]),
+            (("page", "==", None), [3, 4, 5]),
+            (("n", ">", 3), [4, 5]),
+            (("page", "==", "1.txt"), [1]),
+        ):
+            part = vault.get_dataframe("pages", "TEMP_base", columns=["page"], filters=[condition])
+            pd.testing.assert_frame_equal(part, whole.loc[expected, ["page"]])
+            assert vault.to_arrow("pages", "TEMP_base", filters=[condition])["n"].to_pylist() == expected
+        assert [len(batch) for batch in vault.iter_batches("pages", "TEMP_base", batch_size=4)] == [4, 2]
+        with pytest.raises(TVArgumentError, match=r"no column 'pag'\. Did you mean 'page'"):
+            vault.get_dataframe("pages", "TEMP_base", columns=["pag"])
+
+    def test_of_a_running_one_then_of_a_paused_one(self, vault: TableVault) -> None:
+        with gates("row") as (row,):
+            running = Background(vault.execute_instance, "pages", process_id="p")
+            row.await_arrival()
+            wait_until(lambda: vault.get_dataframe("pages", "TEMP_base")["page"].notna().sum() == 3)
+            self.assert_readable(vault)
+            assert Path(vault.get_dataframe("pages", "TEMP_base")["page"][0]).read_text() == "x"
+            row.open()
+            with pytest.raises(ConnectionError):
+                running.result()
+        found = vault.get_dataframe("pages", "TEMP_base", filters=[("page", "!=", None)], full_artifact_path=False)
+        assert found["page"].tolist() == [f"{n}.txt" for n in range(4)]
+
+    def test_of_a_reverted_one(self, vault: TableVault) -> None:
+        with gates("row") as (row,):
+            row.open()
+            with pytest.raises(ConnectionError):
+                vault.execute_instance("pages")
+
+        found = vault.get_dataframe("pages", "TEMP_base", columns=["n"], filters=[("page", "!=", None)])
+        assert found["n"].tolist() == [0, 1, 2, 3]
+
+    def test_is_read_while_rows_are_recorded_and_disturbs_nobody(self, vault_dir: Path) -> None:
+        """It only ever grows, from one look to the next, until the instance is there."""
+        vault = TableVault(vault_dir, create=True)
+        code = "def rows(): yield from range(20_000)\ndef double(n): return 2 * n"
+        double = column("twice", function="double", arguments={"n": "<<self.n[index]>>"}, n_threads=2)
+        begin(vault, "numbers", {"index": index("n"), "twice": double}, code=code)
+        running = Background(vault.execute_instance, "numbers", process_id="p")
+        seen = [0]
+        wait_until(lambda: bool(vault.get_active_processes() or vault.get_table_instances("numbers")))
+        while True:
+            try:
+                frame = vault.get_dataframe("numbers", "TEMP_base", columns=["n", "twice"], filters=[("n", ">=", 10)])
+            except TVArgumentError:  # not yet, or no more
+                if vault.get_table_instances("numbers"):
+                    break
+                continue
+            assert frame.index.tolist() == frame["n"].tolist() == list(range(10, 10 + len(frame)))
+            done = frame[frame["twice"].notna()]
+            assert (done["twice"] == 2 * done["n"]).all()
+            seen.append(len(frame) + len(done))
+        running.result()
+
+        assert seen == sorted(seen)
+        assert len(vault.get_dataframe("numbers", filters=[("twice", ">=", 39_000)])) == 500
+
+    def test_has_no_cells_of_rows_that_it_has_not_read(self, vault_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The index grows, and another builder passes what was read of it, while the frame is being read."""
+        vault = TableVault(vault_dir, create=True)
+        code = """
+        from tests.tables import GATES
+
+        def rows():
+            for n in range(4):
+                if n == 2:
+                    GATES["index"].enter()
+                yield n
+
+        def double(n):
+            if n == 3:
+                GATES["column"].enter()
+            return 2 * n
+        """
+        double = column("twice", function="double", arguments={"n": "<<self.n[index]>>"})
+        begin(vault, "numbers", {"index": index("n"), "twice": double}, code=code)
+        with gates("index", "column") as (index_gate, column_gate):
+            running = Background(vault.execute_instance, "numbers", process_id="p")
+            index_gate.await_arrival()
+            wait_until(lambda: len(vault.get_dataframe("numbers", "TEMP_base")) == 2)
+            original = partial._columns
+
+            def late(folder: Any, builder: Any, store: Any, *, rows: int | None) -> Any:
+                if builder.name == "twice":
+                    index_gate.open()
+                    column_gate.await_arrival()
+                    wait_until(lambda: vault.get_process("p").rows_done == 3)
+                return original(folder, builder, store, rows=rows)
+
+            monkeypatch.setattr(partial, "_columns", late)
+            frame = vault.get_dataframe("numbers", "TEMP_base")
+            column_gate.open()
+            running.result()
+
+        assert (frame["n"].tolist(), frame["twice"].tolist()) == ([0, 1], [0, 2])

@@ -6,8 +6,10 @@ cell that isn't computed yet is missing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from tablevault_like.builders.plan import Plan, PlannedBuilder
@@ -62,9 +64,19 @@ def _columns(
     if builder.return_type is ReturnType.DATAFRAME:
         path = folder.frame(builder.name)
         return tables.read_table(path, columns=builder.changed_columns) if path.exists() else None
-    if not len(store.recorded(builder.name)):
+    # Rows that are recorded while this reads don't count: those before them, or their index, may not have been read.
+    recorded = store.recorded(builder.name)
+    if rows is not None:
+        recorded = recorded[recorded < rows]
+    if not len(recorded):
         return None
-    table = tables.table_from_cells(
-        lambda: store.cells(builder.name), builder.changed_columns, dtypes=builder.dtypes, rows=rows
-    )
+    is_known = np.zeros(recorded[-1] + 1, dtype=bool)
+    is_known[recorded] = True
+
+    def cells() -> Iterator[list[tuple[int, str]]]:
+        for batch in store.cells(builder.name):
+            if known := [cell for cell in batch if cell[0] < len(is_known) and is_known[cell[0]]]:
+                yield known
+
+    table = tables.table_from_cells(cells, builder.changed_columns, dtypes=builder.dtypes, rows=rows)
     return tables.frame_from_table(table)

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 from tablevault_like.cli import (  # noqa: F401 - imported for the commands that they register
+    archive,
     contents,
     execution,
+    housekeeping,
     instances,
+    migration,
     processes,
     show,
     sources,

@@ -83,6 +83,31 @@ def stop(
     session.output.give(document, lambda: sentence)
 
 
+@command("wait", panel=Panel.PROCESSES, example="tvl wait my-run --timeout 3600")
+def wait(
+    session: Session,
+    process_id: ProcessArgument,
+    *,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long (exit code 5).")
+    ] = None,
+) -> None:
+    """Wait until a process has ended or is paused, wherever it runs.
+
+    The exit code is 0 if it has completed (or what it had done was kept), else 6.
+    """
+    record = session.vault.wait(process_id, timeout)
+
+    def people() -> Iterator[str]:
+        yield f"Process {process_id!r} is {record.status}."
+        if not record.state.has_ended:
+            yield from _remarks(session, record)
+
+    session.output.give(_document(session, record), lambda: list(people()))
+    if record.state not in (State.COMPLETED, State.MATERIALIZED):
+        raise typer.Exit(ExitCode.PROCESS)
+
+
 @command("restart", panel=Panel.PROCESSES, example="tvl restart", runs_user_code=True)
 def restart(session: Driving) -> None:
     """Go on with every process that is interrupted or paused.

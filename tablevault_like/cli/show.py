@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tablevault_like.cli import completion, frames
 from tablevault_like.cli.app import Panel, command
+from tablevault_like.cli.conditions import read_conditions
 from tablevault_like.cli.contents import has_temporary
 from tablevault_like.cli.formats import counted
 from tablevault_like.cli.options import Instance, OptionalTable
 from tablevault_like.cli.output import Listing, Verbatim, write
 from tablevault_like.cli.session import Session
-from tablevault_like.errors import TVArgumentError, nearest
 from tablevault_like.model import BASE_VERSION
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ROWS_FOR_PEOPLE = 20
 
 
-@command("show", panel=Panel.CONTENTS, example="tvl show stories --rows 5 --select title --select text")
+@command("show", panel=Panel.CONTENTS, example="tvl show stories --rows 5 --select title --filter 'year >= 2020'")
 def show(
     session: Session,
     table: OptionalTable = "",
@@ -37,6 +37,15 @@ def show(
     rows: Annotated[int | None, typer.Option("--rows", "-n", min=0, metavar="N", help="Only the first rows.")] = None,
     select: Annotated[
         list[str] | None, typer.Option("--select", "-s", metavar="COLUMN", help="Only this column. Repeatable.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="CONDITION",
+            help="Only rows such as 'year >= 2020' or 'lang in [\"en\", \"fr\"]'. Repeatable: all must hold.",
+        ),
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", help="The names and dtypes of the columns.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
@@ -64,13 +73,16 @@ def show(
         return
     if rows is None and not csv and not session.as_json:
         rows = _ROWS_FOR_PEOPLE
-    frame = session.vault.get_dataframe(table, instance, version, not inactive, rows=0 if columns else rows)
+    read = partial(session.vault.get_dataframe, table, instance, version, not inactive)
     if columns:
-        _show_columns(session, frame)
-    elif csv:
-        write(frames.csv_text(_selected(frame, select)), sys.stdout)
+        _show_columns(session, read(rows=0))
+        return
+    conditions = read_conditions(filters, read(rows=0)) if filters else None
+    frame = read(rows=rows, columns=select or None, filters=conditions)
+    if csv:
+        write(frames.csv_text(frame), sys.stdout)
     else:
-        _show_frame(session, frame, _selected(frame, select))
+        _show_frame(session, frame)
 
 
 def _show_text(session: Session, name: str, text: str) -> None:
@@ -82,13 +94,13 @@ def _show_columns(session: Session, frame: pd.DataFrame) -> None:
     session.output.give(known, lambda: Listing(("COLUMN", "DTYPE"), [list(each) for each in known["columns"].items()]))
 
 
-def _show_frame(session: Session, frame: pd.DataFrame, selected: pd.DataFrame) -> None:
+def _show_frame(session: Session, frame: pd.DataFrame) -> None:
     known = _known(session, frame)
     is_part = known["rows"] not in (None, len(frame))
     count = f"{len(frame):,} of {counted(known['rows'], 'row')}" if is_part else counted(len(frame), "row")
     footer = f"{count} of {known['table_name']}/{known['instance_id']}"
     session.output.give(
-        {**known, "records": frames.records(selected)}, lambda: [frames.listing(selected), "", (footer, "dim")]
+        {**known, "records": frames.records(frame)}, lambda: [frames.listing(frame), "", (footer, "dim")]
     )
 
 
@@ -98,10 +110,3 @@ def _known(session: Session, frame: pd.DataFrame) -> dict[str, Any]:
     described = session.reader.describe(table=table, instance_id=instance_id)
     dtypes = described["columns"] or {name: str(dtype) for name, dtype in frame.dtypes.items()}
     return {"table_name": table, "instance_id": instance_id, "rows": described["rows"], "columns": dtypes}
-
-
-def _selected(frame: pd.DataFrame, names: Sequence[str] | None) -> pd.DataFrame:
-    for name in names or ():
-        if name not in frame.columns:
-            raise TVArgumentError(f"There is no column {name!r}.{nearest(name, frame.columns)}")
-    return frame[list(names)] if names else frame

@@ -20,7 +20,9 @@ def create_table(
     description: Description = "",
     multiple_artifacts: Annotated[
         bool,
-        typer.Option("--multiple-artifacts", help="Show no artifacts in the table's own folder: each instance has its own."),
+        typer.Option(
+            "--multiple-artifacts", help="Show no artifacts in the table's folder: each instance has its own."
+        ),
     ] = False,
     side_effects: Annotated[
         bool,

@@ -22,8 +22,8 @@ class Replacements:
     """The changes of one process to files of a fixed name.
 
     ``folder`` is where it keeps what was there before; ``texts`` are the new files by their paths (bytes, for one that
-    isn't text), and ``None`` stands for one that is to be deleted. Each file is changed in a ``fenced()``, which raises if that isn't this
-    process's business any more. Both methods may be called again wherever they were interrupted.
+    isn't text), and ``None`` stands for one that is to be deleted. Each file is changed in a ``fenced()``, which raises
+    if that isn't this process's business any more. Both methods may be called again wherever they were interrupted.
     """
 
     folder: Path

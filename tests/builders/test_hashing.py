@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 
-from tablevault_like.builders import hashing
 from tablevault_like.builders.hashing import Contents, InputHash
 from tablevault_like.functions.file_arguments import reads_files
+from tablevault_like.storage import files
 from tests.storage import exact as kinds
 from tests.storage.exact import same
 
@@ -239,13 +239,14 @@ class TestReading:
     def read(self, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         """Return the files that are read."""
         found: list[Path] = []
-        real = hashing.files.sha256
+        real = files.sha256
 
         def sha256(path: Path) -> str:
             found.append(path)
-            return real(path)
+            digest: str = real(path)
+            return digest
 
-        monkeypatch.setattr(hashing.files, "sha256", sha256)
+        monkeypatch.setattr(files, "sha256", sha256)
         return found
 
     def test_a_file_is_read_again_only_if_it_may_have_changed(
@@ -256,7 +257,7 @@ class TestReading:
         contents.of_path(path)
         contents.of_path(path)
         assert len(read) == 2  # it is so young that it may be changed once more at this very time
-        monkeypatch.setattr(hashing, "_SETTLED", -(10**12))  # as if much time had passed
+        monkeypatch.setattr("tablevault_like.builders.hashing._SETTLED", -(10**12))  # as if much time had passed
         first = contents.of_path(path)
         assert contents.of_path(path) == first
         assert len(read) == 3

@@ -79,7 +79,8 @@ class Made:
         table = tables.table_from_cells(lambda: self.store.cells("b"), self.columns, dtypes=dtypes, rows=len(rows))
         tables.write_arrow_table(self.path, table)
         self.provenance = folder / "provenance"
-        Provenance.write(self.provenance, plan(self.columns, dtypes), self.store, table=self.path, rows=len(rows))
+        store: Any = self.store
+        Provenance.write(self.provenance, plan(self.columns, dtypes), store, table=self.path, rows=len(rows))
 
     def reused(self) -> list[str | None]:
         """Return the cells of the rows as another instance takes them over."""

@@ -153,7 +153,12 @@ class TestRows:
         rows = site(tmp_path, ["a"], ["x", "a"]).reuse.rows(RECIPE, ["made"])
         assert rows is not None
         asked: list[int] = []
-        rows.take([0, 1], lambda row: bytes(asked.append(row) or 16))
+
+        def hash_of(row: int) -> bytes:
+            asked.append(row)
+            return bytes(16)
+
+        rows.take([0, 1], hash_of)
         assert asked == [1]
 
 

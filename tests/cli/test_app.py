@@ -26,7 +26,8 @@ from tests.cli.conftest import CHECKOUT, Tvl
 Shell: TypeAlias = Callable[..., subprocess.Popen[str]]
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-READING = {"ls", "ps", "show", "tree"}
+ARCHIVE = {"compress", "decompress", "delete-vault"}
+READING = {"ls", "ps", "show", "trash", "tree", "wait"}
 HEAVY = {"dill", "lark", "numpy", "pandas", "pyarrow", "pydantic", "tenacity"}
 
 
@@ -44,9 +45,17 @@ def wait_for(path: Path) -> None:
 def test_the_commands_are_those_that_are_promised() -> None:
     assert set(COMMANDS) == {
         "init",
+        "migrate",
+        "compress",
+        "decompress",
+        "delete-vault",
         "ps",
         "stop",
         "restart",
+        "wait",
+        "trash",
+        "prune",
+        "describe",
         "execute",
         "ls",
         "show",
@@ -77,7 +86,7 @@ def test_every_command_takes_the_common_options(name: str) -> None:
     found = options(COMMANDS[name])
 
     assert found >= {"--db-dir", "--json", "--debug"}
-    if name not in READING | {"init", "stop", "restart"}:
+    if name not in READING | ARCHIVE | {"init", "migrate", "stop", "restart"}:
         assert found >= {"--process-id", "--author", "--lock-timeout"}
 
 
@@ -109,6 +118,10 @@ def test_an_unknown_command_is_a_usage_error_with_the_nearest_name(tvl: Tvl) -> 
         ["delete-instance", "words", "TEMP_base"],
         ["delete-code-module", "tools", "--process-id", "p1", "--author", "bob"],
         ["stop", "nothing"],
+        ["wait", "nothing"],
+        ["trash"],
+        ["prune"],
+        ["describe", "Words, loud and clear", "words"],
         ["restart"],
         ["init", "other"],
     ],

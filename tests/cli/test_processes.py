@@ -251,3 +251,28 @@ def test_restart_tells_what_failed_and_goes_on(tvl: Tvl, vault: TableVault, fold
 def test_a_process_without_a_worker_on_record_is_shown() -> None:
     assert processes._worker(replace(RECORD, pid=None)) == "box"
     assert processes._worker(replace(RECORD, pid=None, host=None)) == ""
+
+
+def test_wait_ends_with_the_process(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    (folder / "wait bee").touch()
+    vault.execute_instance("words", process_id="run", background=True)
+    late = tvl("wait", "run", "--timeout=0.05", "--db-dir=vault", code=5).err
+    assert "Gave up waiting after 0.05 s: a living worker is at process 'run'" in late
+    assert "end it with `tvl stop run --force`" in late
+
+    (folder / "wait bee").unlink()
+
+    assert tvl("wait", "run", "--db-dir=vault").out == "Process 'run' is completed.\n"
+    assert tvl("wait", "run", "--db-dir=vault", "--json").json["state"] == "COMPLETED"
+
+
+def test_wait_tells_what_became_of_it_by_its_exit_code(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    (folder / "fail bee").touch()
+    vault.execute_instance("words", process_id="run", background=True)
+
+    said = tvl("wait", "run", "--db-dir=vault", code=6).out
+
+    assert said.startswith("Process 'run' is paused.\n")
+    assert "ConnectionError: nobody answers" in said
+    assert "To go on: tvl execute words --process-id run" in said
+    assert "no process 'ran'" in tvl("wait", "ran", "--db-dir=vault", code=3).err

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +14,11 @@ import psutil
 import pytest
 
 from tablevault_like import State, TableVault
+from tablevault_like.background import _report
 from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError, TVProcessError
-from tests.tables import begin, column, index, write_code
-from tests.workers import wait_until
+from tests import tasks
+from tests.tables import Background, begin, column, index, write_code
+from tests.workers import Workers, wait_until
 
 # The rows wait for a file each, so that the test says how far it comes.
 CODE = """
@@ -186,3 +191,95 @@ class TestWhatCanBeToldAtOnce:
         vault.create_table("other", process_id="p")
         with pytest.raises(TVArgumentError, match="'p' was started by create_table"):
             vault.execute_instance("numbers", process_id="p", background=True)
+
+
+CALLER = """
+import fcntl, sys, termios
+from tablevault_like import TableVault
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+TableVault(sys.argv[1], "ada").execute_instance("numbers", process_id="p", background=True)
+print("under way", flush=True)
+sys.stdin.read()
+"""
+
+
+class TestTheWorkerOutlives:
+    def finish(self, vault: TableVault, folder: Path) -> None:
+        for number in range(3):
+            (folder / f"row {number}").touch()
+        assert vault.wait("p", 30).state is State.COMPLETED
+        assert vault.get_dataframe("numbers")["n"].tolist() == [0, 1, 2]
+
+    @pytest.mark.parametrize("way", ["hang up", "kill"])
+    def test_its_caller_and_its_terminal(self, vault: TableVault, tmp_path: Path, way: str) -> None:
+        terminal, its_end = pty.openpty()
+        command = [sys.executable, "-c", CALLER, vault.db_dir]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        with subprocess.Popen(
+            command, stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True, env=environment
+        ) as caller:
+            os.close(its_end)
+            said = b""
+            while b"under way" not in said:
+                said += os.read(terminal, 1000)
+            if way == "kill":
+                os.killpg(caller.pid, signal.SIGKILL)
+            os.close(terminal)  # to all who have it, this is a hang-up
+            assert caller.wait(30) == (-signal.SIGHUP if way == "hang up" else -signal.SIGKILL)
+
+        assert vault.get_process("p").is_alive
+        self.finish(vault, tmp_path)
+
+    def test_a_hang_up_that_is_sent_to_it(self, vault: TableVault, tmp_path: Path) -> None:
+        vault.execute_instance("numbers", process_id="p", background=True)
+        pid = vault.get_process("p").pid
+        assert pid is not None
+        os.kill(pid, signal.SIGHUP)
+
+        assert os.getsid(pid) == pid
+        self.finish(vault, tmp_path)
+
+
+def test_it_can_be_watched_and_stopped_from_another_interpreter(
+    vault: TableVault, tmp_path: Path, workers: Workers
+) -> None:
+    (tmp_path / "row 0").touch()
+    vault.execute_instance("numbers", process_id="p", background=True)
+    waiting = Background(vault.wait, "p")
+    wait_until(lambda: vault.get_process("p").rows_done == 1)
+    assert vault.get_dataframe("numbers", "TEMP_base", columns=["n"])["n"].tolist() == [0]
+
+    workers.start(tasks.stop, Path(vault.db_dir), "p", True, True).result()
+
+    assert waiting.result().state is State.MATERIALIZED
+    assert vault.get_dataframe("numbers")["n"].tolist() == [0]
+
+
+def test_other_programs_that_it_starts_find_an_environment_like_the_callers(vault: TableVault, tmp_path: Path) -> None:
+    write_code(vault, "import os\ndef rows(folder): yield os.environ.get('PYTHONPATH', 'none')")
+    vault.create_builder_file("numbers", text=index("n", arguments={"folder": ""}), builder_name="numbers_index")
+    vault.execute_instance("numbers", process_id="p", background=True)
+    vault.wait("p", 30)
+
+    assert vault.get_dataframe("numbers")["n"].tolist() == [os.environ.get("PYTHONPATH", "none")]
+
+
+def test_an_error_of_any_length_is_told_at_once(vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is longer than a pipe holds, while nobody reads."""
+    for number in range(300):
+        vault.create_builder_file("numbers", f"more{number}", text=column("x" * 200, function="rows"))
+
+    with pytest.raises(TVBuilderError):
+        vault.execute_instance("numbers", process_id="p", background=True)
+
+    long = TVArgumentError("ü" * 1_000_000)
+    assert len(_report(long).encode()) < 2**15
+
+
+def test_what_is_refused_leaves_no_folder_behind(vault: TableVault, vault_dir: Path) -> None:
+    for process_id in (None, "p"):
+        with pytest.raises(TVArgumentError):
+            vault.execute_instance("number", process_id=process_id, background=True)
+    folder = Path(vault.db_dir, "metadata/processes")
+    wait_until(lambda: not any(folder.iterdir()))

@@ -433,7 +433,7 @@ class TestWhichRowsOfTheOriginAreKept:
         return vault
 
     def test_can_not_change_under_finished_rows(self, paused: TableVault) -> None:
-        with pytest.raises(TVBuilderError, match="can't stay: it was made as word .* keep_old by whole rows"):
+        with pytest.raises(TVBuilderError, match=r"can't stay: it was made as word .* keep_old by whole rows"):
             resume(paused, "continue")
         assert paused.get_process("p").state is State.PAUSED
 

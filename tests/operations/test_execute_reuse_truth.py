@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tablevault_like import TableVault
-from tablevault_like.builders import run
+from tablevault_like.builders.recording import Recorder
 from tablevault_like.builders.reuse import ReusableRows, ReusedRow
 from tablevault_like.errors import TVFileError
 from tests import states
@@ -258,7 +258,7 @@ class TestUnfinished:
     ) -> None:
         made_with(vault, {"shout": SHOUT, "page": PAGE, "made": STREAM})
         before, count = calls(), 0
-        owner, name = (ReusableRows, "take") if when == "taken" else (run.Recorder, "reuse")
+        owner, name = (ReusableRows, "take") if when == "taken" else (Recorder, "reuse")
         real = getattr(owner, name)
 
         def interrupted(self: object, rows: list[ReusedRow], *more: object) -> object:
@@ -269,7 +269,7 @@ class TestUnfinished:
             return real(self, rows, *more)
 
         with monkeypatch.context() as patch:
-            patch.setattr(run, "_BLOCK", 1)
+            patch.setattr("tablevault_like.builders.run._BLOCK", 1)
             patch.setattr(owner, name, interrupted)
             vault.create_instance("t", copy=True)
             with pytest.raises(KeyboardInterrupt):
@@ -291,8 +291,10 @@ class TestValues:
             "    return {'ant': (1, 'a', None), 'bee': (2.5, None, 3), 'cow': (True, [1], {'a': 1})}[word]\n"
         )
         score = column("a", "b", "c", function="score", arguments=WORD)
-        keyed = {"primary_key": ["word"]}
-        rows = {words: index("word", arguments={"words": words}, **keyed) for words in ("ant bee", "cow ant", "ant")}
+        rows = {
+            words: index("word", arguments={"words": words}, primary_key=["word"])
+            for words in ("ant bee", "cow ant", "ant")
+        }
         build(vault, "t", {"index": rows["ant bee"], "score": score}, code=code)
         for words, called in (("cow ant", ["score cow"]), ("ant", [])):
             assert again(vault, calls, {"t_index": rows[words]}) == Counter(called)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import operator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,8 @@ def rows(column: Any, *conditions: Any, dtype: Any = None) -> list[int]:
     frame = pd.DataFrame({"c": pd.Series(column, dtype=dtype)})
     wanted = read_filters([("c", *condition) for condition in conditions])
     assert wanted is not None
-    return tables.matching_positions(frame, wanted).tolist()
+    found: list[int] = tables.matching_positions(frame, wanted).tolist()
+    return found
 
 
 class TestNumbers:
@@ -103,8 +104,8 @@ class TestTimes:
     MOMENTS = ("2020-01-01", None, "2020-01-01 00:00:01", "2021-06-01")
 
     @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-    def test_are_compared_exactly_whatever_their_units(self, unit: str) -> None:
-        cells = pd.Series([pd.Timestamp(each) for each in self.MOMENTS]).dt.as_unit(unit)
+    def test_are_compared_exactly_whatever_their_units(self, unit: Literal["s", "ms", "us", "ns"]) -> None:
+        cells = pd.Series(self.MOMENTS, dtype="datetime64[ns]").dt.as_unit(unit)
         assert rows(cells, (">=", "2020-01-01T00:00:01")) == [2, 3]
         assert rows(cells, ("<", dt.datetime(2020, 1, 1, 0, 0, 0, 1))) == [0]
         assert rows(cells, (">", pd.Timestamp("2020-01-01").as_unit("ns") + pd.Timedelta(1, "ns"))) == [2, 3]
@@ -115,7 +116,7 @@ class TestTimes:
         assert rows(cells, ("==", pd.NaT)) == [1]
 
     def test_with_zones_are_instants(self) -> None:
-        cells = pd.Series([pd.Timestamp(each) for each in self.MOMENTS]).dt.tz_localize("Europe/Berlin")
+        cells = pd.Series(self.MOMENTS, dtype="datetime64[ns]").dt.tz_localize("Europe/Berlin")
         assert rows(cells, ("==", "2019-12-31T23:00Z")) == [0]
         with pytest.raises(TVArgumentError, match=r"can't be compared with '2020-01-01'\. Give a time with its zone"):
             rows(cells, ("==", "2020-01-01"))

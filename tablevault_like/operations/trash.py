@@ -1,0 +1,228 @@
+"""The trash: what was deleted, by whom and when, until it is pruned.
+
+1. Only what the vault itself has put there is ever pruned, in whatever folder a person may have put something else.
+2. Pruning is a process: what it takes is set aside in its own folder first, and goes when it is recorded that it is
+   pruned. Reverted before that, everything lies in the trash again.
+3. What was pruned stays on record, and so does what the catalog knows of deleted tables and instances.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from tablevault_like.catalog import Database, deletions, processes
+from tablevault_like.errors import TVArgumentError, TVFileError
+from tablevault_like.layout import Layout, is_instance_folder
+from tablevault_like.model import LockRequest, Resource, check_table_name
+from tablevault_like.process.operation import Declaration, Operation, View
+from tablevault_like.process.run import Run
+from tablevault_like.storage import files
+
+_RESOURCE = Resource("trash")
+_COPY = re.compile(r"~[0-9]+\Z")
+
+
+class Removed(StrEnum):
+    """What something in the trash was."""
+
+    TABLE = "table"
+    INSTANCE = "instance"
+    LEFTOVER = "leftover"
+    """What lay in a folder that an operation needed or no longer needed, such as builders edited during a run."""
+    UNKNOWN = "unknown"
+    """Nothing that the vault has put there. It is never pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrashRecord:
+    """Something in the trash, or that was pruned. Times are seconds since the epoch (POSIX), ``size`` is in bytes.
+
+    ``author`` and ``process_id`` have removed it; both are ``None`` where the vault has cleared litter away, and for
+    what isn't its own. ``instances`` and ``rows`` count what a table had, or an instance. ``pruned_by`` is the author
+    who pruned it, ``pruned_in`` the id of the process.
+    """
+
+    name: str
+    removed: Removed
+    table_name: str | None
+    instance_id: str | None
+    description: str
+    instances: int
+    rows: int
+    author: str | None
+    process_id: str | None
+    removed_at: float
+    size: int
+    pruned_at: float | None = None
+    pruned_by: str | None = None
+    pruned_in: str | None = None
+
+    @classmethod
+    def of_pruned(cls, found: deletions.Pruned) -> Self:
+        """Return what is on record of something that was pruned."""
+        known = {each.name: found.known[each.name] for each in fields(cls) if each.name in found.known}
+        known["removed"] = Removed(known["removed"])
+        return cls(**known, pruned_at=found.pruned_at, pruned_by=found.author, pruned_in=found.process_id)
+
+    def known(self) -> Mapping[str, Any]:
+        """Return what is recorded when it is pruned, as JSON has it."""
+        return {name: value for name, value in asdict(self).items() if not name.startswith("pruned")}
+
+
+def contents(db: Database, layout: Layout, *, include_pruned: bool = False) -> list[TrashRecord]:
+    """Return what is in the trash, and if asked for what was pruned of it, in order of its removal."""
+    found = []
+    for path in _entries(layout):
+        with suppress(FileNotFoundError):  # it was pruned, or taken out, in this moment
+            found.append(describe(db, path))
+    if include_pruned:
+        found += [TrashRecord.of_pruned(each) for each in deletions.pruned(db)]
+    return sorted(found, key=lambda record: (record.removed_at, record.name))
+
+
+def describe(db: Database, path: Path) -> TrashRecord:
+    """Return what something is that lies, or lay, in the trash: its name tells, together with the catalog."""
+    name = _COPY.sub("", path.name)
+    process_id, folder = _parts(db, name)
+    process = processes.find(db, process_id) if process_id is not None else None
+    deletion = deletions.deleted_by(db, process_id) if process_id is not None else None
+    table_name, instance_id = None, folder if folder and is_instance_folder(folder) else None
+    removed = Removed.UNKNOWN
+    if deletion is not None and folder in (None, deletion.instance_id):
+        removed = Removed.TABLE if deletion.instance_id is None else Removed.INSTANCE
+        table_name, instance_id = deletion.table_name, deletion.instance_id
+    elif process is not None and folder is not None:
+        removed, deletion = Removed.LEFTOVER, None
+        table_name = process.arguments.get("table_name")
+    elif (litter := _litter(name)) is not None:
+        removed = Removed.LEFTOVER
+        table_name, instance_id = litter
+    if not stat.S_ISDIR(path.lstat().st_mode):  # all that the vault puts there are folders
+        removed = Removed.UNKNOWN
+    if removed is Removed.UNKNOWN:
+        process, deletion, table_name, instance_id = None, None, None, None
+    return TrashRecord(
+        name=path.name,
+        removed=removed,
+        table_name=table_name,
+        instance_id=instance_id,
+        description=deletion.description if deletion else "",
+        instances=deletion.instances if deletion else 0,
+        rows=deletion.rows if deletion else 0,
+        author=process.author if process else None,
+        process_id=process.process_id if process else None,
+        # A folder's own time is that of its last change of name, or later.
+        removed_at=deletion.deleted_at if deletion else path.lstat().st_ctime,
+        size=_size(path),
+    )
+
+
+@dataclass(frozen=True)
+class Prune(Operation):
+    """Remove what is in the trash for good."""
+
+    name = "prune"
+
+    older_than: float | None = None
+    """In seconds: what was removed later than so long before the process began stays."""
+
+    def check(self) -> None:
+        if self.older_than is not None and not self.older_than >= 0:
+            raise TVArgumentError(f"older_than must be a number of seconds, 0 or more, not {self.older_than!r}.")
+
+    def declare(self, view: View) -> Declaration:
+        return Declaration((LockRequest.exclusive(_RESOURCE),))
+
+    def execute(self, run: Run) -> list[TrashRecord]:
+        latest = run.created_at - (self.older_than or 0.0)
+        staging = run.files.staging
+        files.make_directory(staging)
+        with run.journal.catalog.snapshot() as db:
+            # Those that an earlier claim has set aside are among them.
+            aside = [describe(db, path) for path in sorted(staging.iterdir())]
+            found = [record for record in contents(db, run.layout) if record.removed is not Removed.UNKNOWN]
+        for record in found:
+            if record.removed_at <= latest:
+                with run.fenced():
+                    _set_aside(run.layout.trashed(record.name), staging)
+                aside.append(record)
+        for folder in (run.layout.trash, staging):
+            if folder.is_dir():
+                files.sync_directory(folder)
+        return aside
+
+    def publish(self, run: Run, db: Database) -> None:
+        things = [record.known() for record in run.made]
+        deletions.record_pruned(db, run.process_id, things, now=run.now())
+
+    def undo(self, run: Run) -> None:
+        if not run.files.staging.is_dir():
+            return
+        files.make_directory(run.layout.trash)
+        for path in sorted(run.files.staging.iterdir()):
+            with run.fenced():
+                path.rename(files.available_name(run.layout.trash, path.name))
+        files.sync_directory(run.layout.trash)
+
+
+def _set_aside(path: Path, staging: Path) -> None:
+    try:
+        path.rename(staging / path.name)
+    except OSError as error:
+        raise TVFileError(
+            f"{path} can't be moved ({error.strerror}), so nothing was pruned. Remove it yourself, or mend that, and "
+            "call again.",
+            path=path,
+        ) from error
+
+
+def _entries(layout: Layout) -> Iterator[Path]:
+    if layout.trash.is_symlink():
+        raise TVFileError(
+            f"{layout.trash} is a link, so nothing is looked at there. Put a folder in its place.", path=layout.trash
+        )
+    if layout.trash.is_dir():
+        yield from sorted(layout.trash.iterdir())
+
+
+def _parts(db: Database, name: str) -> tuple[str | None, str | None]:
+    """Return the process after which something in the trash is named, and the folder that it was, if it says so."""
+    if processes.find(db, name) is not None:
+        return name, None
+    for place, character in enumerate(name):
+        process_id, folder = name[:place], name[place + 1 :]
+        if character == "-" and _is_folder(folder) and processes.find(db, process_id) is not None:
+            return process_id, folder
+    return None, None
+
+
+def _is_folder(name: str) -> bool:
+    return name == "artifacts" or is_instance_folder(name)
+
+
+def _litter(name: str) -> tuple[str, str] | None:
+    """Return the table and the instance after which litter is named."""
+    for place, character in enumerate(name):
+        table, folder = name[:place], name[place + 1 :]
+        if character == "-" and is_instance_folder(folder):
+            try:
+                return check_table_name(table), folder
+            except TVArgumentError:
+                continue
+    return None
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of the files in a folder. No link is followed."""
+    mode = path.lstat()
+    if not stat.S_ISDIR(mode.st_mode):
+        return mode.st_size
+    return sum(Path(folder, name).lstat().st_size for folder, _, names in os.walk(path) for name in names)
