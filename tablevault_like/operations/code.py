@@ -232,6 +232,8 @@ class _Change:
 def _text_of(function: Callable[..., object], module_name: str | None) -> dict[str, str]:
     from tablevault_like.functions import given
 
+    if not callable(function):
+        raise TVArgumentError(f"function must be a function, not a {type(function).__name__}.")
     name = module_name or given.name_of(function)
     if name is None:
         raise TVArgumentError("Give the code module's name: this function has none of its own.")
