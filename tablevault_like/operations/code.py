@@ -233,7 +233,7 @@ def _text_of(function: Callable[..., object], module_name: str | None) -> dict[s
     from tablevault_like.functions import given
 
     if not callable(function):
-        raise TVArgumentError(f"function must be a function, not a {type(function).__name__}.")
+        raise TVArgumentError(f"function must be a function, not a value of type {type(function).__qualname__}.")
     name = module_name or given.name_of(function)
     if name is None:
         raise TVArgumentError("Give the code module's name: this function has none of its own.")
