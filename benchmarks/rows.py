@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=16, help="threads that wait at once (%(default)s)")
     parser.add_argument("--recorded-rows", type=int, default=10_000, help="rows that a resume skips (%(default)s)")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions (%(default)s)")
-    parser.add_argument("--peer-rows", type=int, default=2_000, help=f"rows of the trivial function in {PEER}")
+    parser.add_argument("--peer-rows", type=int, default=30_000, help=f"rows of the trivial function in {PEER}")
     parser.add_argument("--peer-repeat", type=int, default=3, help=f"repetitions in {PEER}")
     chosen = parser.parse_args()
     with bench(chosen) as (place, report):
