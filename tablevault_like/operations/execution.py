@@ -332,9 +332,8 @@ def _reuse(run: Run, origin: Origin | None, frames: FrameCache, plan: Plan, arti
 
 def _recorded_contents(place: InstanceLayout) -> dict[str, str]:
     """Return the SHA-256 of the artifacts of an instance, by their names."""
-    prefix = f"{place.artifacts.name}/"
-    listed = manifests.read(place.manifest)["files"]
-    return {name.removeprefix(prefix): each["sha256"] for name, each in listed.items() if name.startswith(prefix)}
+    listed = manifests.contents(place.manifest, place.artifacts.name)
+    return {name: sha256 for name, (sha256, _) in listed.items()}
 
 
 def _pinned_tables_of(
