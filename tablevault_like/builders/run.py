@@ -160,12 +160,13 @@ class BuilderRun:
     def _work(self, bound: Bound, rows: NDArray[np.int64]) -> Iterator[Work]:
         for start in range(0, len(rows), _BLOCK):
             for index in rows[start : start + _BLOCK].tolist():
-                arguments, inputs = self._row(bound, index)
-                yield Work(index, arguments, inputs, self._key(index))
+                key = self._key(index)
+                arguments, inputs = self._row(bound, index, key)
+                yield Work(index, arguments, inputs, key)
 
-    def _row(self, bound: Bound, index: int) -> tuple[dict[str, object], tuple[object, ...]]:
+    def _row(self, bound: Bound, index: int, key: str) -> tuple[dict[str, object], tuple[object, ...]]:
         try:
-            return bound.row(index, self._key(index))
+            return bound.row(index, key)
         except TableVaultError as error:
             error.add_note(f"This was for row {index} of the builder {self.name!r}.")
             raise
@@ -182,7 +183,7 @@ class BuilderRun:
             if self.building.stop.requested:
                 raise self.building.interrupted()
             block = missing[start : start + _BLOCK].tolist()
-            taken = reusable.take(block, lambda row: inputs.of(*self._row(bound, row)))
+            taken = reusable.take(block, lambda row: inputs.of(*self._row(bound, row, self._key(row))))
             recorder.reuse(taken)
             indexes = {row.index for row in taken}
             left += [row for row in block if row not in indexes]
