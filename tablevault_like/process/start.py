@@ -66,10 +66,10 @@ class Start:
     def run(self, lock: WorkerLock | None = None) -> str:
         """Run the process to its end and return its id. ``lock`` is its worker lock, if the caller holds it."""
         with self._interrupts:
-            if self.operation.is_catalog_only and lock is None and self._is_done_at_once():
-                return self._process_id
-            self._lock = lock or self._lock
             try:
+                if self.operation.is_catalog_only and lock is None and self._is_done_at_once():
+                    return self._process_id
+                self._lock = lock or self._lock
                 if not self._lock.is_mine and not self._lock.acquire():
                     raise self._life.running_error(self._process_id)
                 self._prepared = self.operation.prepare(self._journal.layout.process(self._process_id))
@@ -80,8 +80,10 @@ class Start:
                 if self.operation.is_catalog_only:
                     self._endings.finish(self.operation, run)
             except BaseException as error:
-                self._give_up()
-                self._tell_if_completed(error)
+                try:
+                    self._tell_if_completed(error)
+                finally:
+                    self._give_up()
                 raise
             if self.operation.is_catalog_only:
                 self._give_up()
@@ -108,24 +110,25 @@ class Start:
                 recorded = self._record(db, declaration, run)
                 self._complete(recorded, db)
             self._endings.finish(self.operation, recorded)
-        except BaseException as error:
-            if not self._tell_if_completed(error) and self.operation.is_short:
+        except BaseException:
+            if self.operation.is_short and self._completed() is None:
                 self.operation.undo(run)
             raise
         return True
 
-    def _tell_if_completed(self, error: BaseException) -> bool:
-        """Add to an error that came after the commit that the operation completed, and do its housekeeping again.
+    def _tell_if_completed(self, error: BaseException) -> None:
+        """Add to an error that came after the commit that the operation completed, and do its housekeeping again."""
+        run = self._completed()
+        if run is not None:
+            error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
+            self._endings.finish(self.operation, run)
 
-        Tell whether it had.
-        """
+    def _completed(self) -> Run | None:
+        """Return the run if the catalog says that its process has completed. A commit may have happened and raised."""
         self._journal.catalog.recover()
         run, row = self._recorded, self._journal.find(self._process_id)
-        if run is None or row is None or (row.epoch, row.state) != (run.epoch, State.COMPLETED):
-            return False
-        error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
-        self._endings.finish(self.operation, run)
-        return True
+        is_done = run is not None and row is not None and (row.epoch, row.state) == (run.epoch, State.COMPLETED)
+        return run if is_done else None
 
     def _complete(self, run: Run, db: Database) -> None:
         self._journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
