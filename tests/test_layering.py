@@ -42,7 +42,7 @@ LAYERS = {
         ),
         (
             "process: state interrupts context journal run operation waiting records watching life workers "
-            "housekeeping endings driving stopping start runner"
+            "housekeeping endings stopping driving start runner"
         ),
     ],
     "4 operations": ["operations: sources artifact_views folders publication execution planning finished *"],

@@ -28,8 +28,10 @@ from tablevault_like.model import State
 from tablevault_like.process import context
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal
+from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation
 from tablevault_like.process.run import LOCAL_RUNS, Run
+from tablevault_like.process.stopping import Stopper
 
 log = logging.getLogger("tablevault_like")
 
@@ -110,6 +112,9 @@ class Driver:
                 "stop_process() it."
             )
         else:
+            # From now on it gets no more children, and those that run elsewhere must not outlive it.
+            self.journal.begin_revert(run.process_id, run.epoch, cause)
+            Stopper(self.journal, self.endings, Life(self.journal)).stop_children(run.process_id)
             self.endings.revert(operation, run, cause)
             cause.add_note(f"Process {run.process_id!r} was reverted.")
 

@@ -63,12 +63,16 @@ class Stopper:
                     process_id=row.process_id,
                 )
             self.journal.begin_stop(row, intent)
-            self._stop_children(row.process_id, force=force)
+            self.stop_children(row.process_id, force=force)
             if not has_lock:
                 end_worker(files.worker_lock, lock, process_id=row.process_id, local=LOCAL_RUNS.get(row.process_id))
             self.endings.conclude(self.journal.get(row.process_id))
 
-    def _stop_children(self, process_id: str, *, force: bool) -> None:
+    def stop_children(self, process_id: str, *, force: bool = True) -> None:
+        """Revert what is live below a process that was fenced or is being reverted, leaves first.
+
+        Raises TVProcessError if a worker lives there and ``force`` wasn't given, or if it can't be ended.
+        """
         with self.journal.catalog.snapshot() as db:
             children = processes.live_children(db, process_id)
         for child in reversed(children):

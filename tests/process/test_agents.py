@@ -306,3 +306,21 @@ class TestTheEndOfAParent:
 
         assert [each for each, _ in ends(vault)] == ["grandchild", "child", PARENT]
         states.assert_sound(Path(vault.db_dir))
+
+
+class TestARevertOfAParent:
+    """Its own worker reverts it, over an error, while its children run elsewhere."""
+
+    def test_ends_the_leaves_first(self, vault: TableVault, workers: Workers) -> None:
+        family = Family(vault, workers, parent_id="", function="fail")
+
+        family.parent.go()
+
+        with pytest.raises(ConnectionError) as caught:
+            family.parent.result()
+        assert "was reverted" in "".join(caught.value.__notes__)
+        reverted = [(each, State.REVERTED) for each in ("grandchild", "child", family.parent_id)]
+        assert ends(vault) == reverted
+        for worker in (family.grandchild, family.child):
+            assert worker.end() != 0
+        states.assert_sound(Path(vault.db_dir))
