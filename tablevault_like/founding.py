@@ -5,14 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import time
-import uuid
+from contextlib import closing
 from pathlib import Path
 
-from tablevault_like.catalog import Catalog, vaults
+from tablevault_like.catalog import Catalog, Database, vaults
 from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault_like.layout import FORMAT_VERSION, Layout
+from tablevault_like.locks import is_held
 from tablevault_like.process import records
-from tablevault_like.storage import files
+from tablevault_like.storage import drafts, files
 
 _NOT_A_PLACE = (FileNotFoundError, NotADirectoryError, FileExistsError)
 
@@ -36,13 +37,13 @@ def locate(db_dir: str) -> Layout:
         raise TVArgumentError(f"db_dir={db_dir!r} can't be followed: its links form a circle.") from error
 
 
-def check_marker(layout: Layout) -> None:
-    """Raise TVArgumentError if there is no vault, or one of a later release."""
+def check_marker(layout: Layout, *, way_on: str = "Create a vault there with create=True.") -> None:
+    """Raise TVArgumentError if there is no vault, which tells a way on then, or one of a later release."""
     try:
         text = layout.marker.read_text(encoding="utf-8", errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         there = "is not a vault" if layout.root.exists() else "does not exist"
-        raise TVArgumentError(f"{layout.root} {there}. Create a vault there with create=True.") from None
+        raise TVArgumentError(f"{layout.root} {there}. {way_on}") from None
     except OSError as error:
         raise TVFileError(f"{layout.marker} can't be read: {error.strerror}.", path=layout.marker) from error
     found = text.removeprefix("tablevault_like ")
@@ -51,6 +52,30 @@ def check_marker(layout: Layout) -> None:
             f"{layout.root} has the format {text[:40]!r}, and this release of tablevault_like knows {FORMAT_VERSION}. "
             "Install the release that wrote it."
         )
+
+
+def check_outside(place: Path, *, what: str = "another one") -> None:
+    """Raise TVArgumentError if a place lies in a vault, which doesn't hold ``what``."""
+    resolved = place.parent.resolve() / place.name
+    outer = next((folder for folder in resolved.parents if Layout(folder).marker.is_file()), None)
+    if outer is not None:
+        raise TVArgumentError(
+            f"{place} lies in the vault {outer}, and a vault doesn't hold {what}. Choose a place outside of it."
+        )
+
+
+def check_unused(layout: Layout, db: Database, *, wanted: str) -> None:
+    """Raise TVProcessError if a worker lives in the vault, recorded or not: it isn't ``wanted`` then."""
+    folders = sorted(layout.processes.iterdir()) if layout.processes.is_dir() else []
+    alive = [path.name for path in folders if path.is_dir() and is_held(layout.process(path.name).worker_lock)]
+    if not alive:
+        return
+    known = records.active(db, layout)
+    what = records.summary(known[alive[0]]) if alive[0] in known else f"process {alive[0]!r}"
+    raise TVProcessError(
+        f"The vault at {layout.root} is in use, so it was not {wanted}: {what}. Wait for it, or stop it first.",
+        process_id=alive[0],
+    )
 
 
 def create(layout: Layout, *, author: str, description: str, replace: bool) -> None:
@@ -62,7 +87,7 @@ def create(layout: Layout, *, author: str, description: str, replace: bool) -> N
     root = layout.root
     try:
         _refuse_place(layout, replace=replace)
-        _put(layout, author=author, description=description)
+        _put(layout, author=author, description=description, replace=replace)
     except TVFileError:
         raise
     except PermissionError as error:
@@ -93,50 +118,31 @@ def fill(layout: Layout, *, author: str, description: str) -> Catalog:
     return catalog
 
 
-def _put(layout: Layout, *, author: str, description: str) -> None:
+def _put(layout: Layout, *, author: str, description: str, replace: bool) -> None:
     """Make a vault under another name beside its place, then rename it: it is there as a whole or not at all."""
     root = layout.root
-    draft = Layout(root.with_name(f".{root.name[:40]}.{uuid.uuid4().hex}"))
-    try:
-        files.make_directory(root.parent)
-        draft.root.mkdir()
-        fill(draft, author=author, description=description)
-        files.sync_tree(draft.root)
-        if layout.marker.is_file():
+    files.make_directory(root.parent)
+    with drafts.draft(root, drafts.Kind.CREATING, mode=0o777) as folder:
+        fill(Layout(folder), author=author, description=description)
+        files.sync_tree(folder)
+        _refuse_place(layout, replace=replace)  # somebody may have put something there meanwhile
+        if replace and layout.marker.is_file():
             files.remove(root)
-        draft.root.rename(root)
+        folder.rename(root)
         files.sync_directory(root.parent)
-    except BaseException:
-        files.remove(draft.root)
-        raise
 
 
 def _refuse_place(layout: Layout, *, replace: bool) -> None:
     root = layout.root
-    outer = next((folder for folder in root.parents if Layout(folder).marker.is_file()), None)
-    if outer is not None:
-        raise TVArgumentError(
-            f"{root} lies in the vault {outer}, and a vault doesn't hold another one. Choose a place outside of it."
-        )
+    check_outside(root)
     if layout.marker.is_file():
         if not replace:
             raise TVArgumentError(
                 f"There is a vault at {root} already. Open it without create=True, or give replace=True."
             )
-        _refuse_if_in_use(layout)
+        with closing(Catalog(layout.catalog)) as catalog, catalog.snapshot() as db:
+            check_unused(layout, db, wanted="replaced")
     elif root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise TVArgumentError(
             f"{root} is not empty and not a vault, so no vault was created there. Choose another folder."
-        )
-
-
-def _refuse_if_in_use(layout: Layout) -> None:
-    """Raise TVProcessError if a worker lives in a vault that is about to be deleted."""
-    with Catalog(layout.catalog).snapshot() as db:
-        alive = [record for record in records.active(db, layout).values() if record.is_alive]
-    if alive:
-        raise TVProcessError(
-            f"The vault at {layout.root} is in use, so it was not replaced: {records.summary(alive[0])}. Stop it "
-            "first.",
-            process_id=alive[0].process_id,
         )

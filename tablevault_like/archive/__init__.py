@@ -2,7 +2,7 @@
 
 An archive is a ``tar.xz`` that any tar can unpack: a label that says what is to come, then one folder with the vault,
 as its catalog has it at one moment. ``contents`` says what belongs to it, ``packing`` makes it, ``unpacking`` and
-``verification`` read it back, ``drafts`` see to it that nothing is ever half there.
+``verification`` read it back. All is made in drafts (``storage.drafts``), so that nothing is ever half there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def compress_vault(
     from tablevault_like.archive.packing import pack
 
     layout = founding.locate(os.fspath(_path("db_dir", db_dir)))
-    founding.check_marker(layout)
+    founding.check_marker(layout, way_on="Name the folder of a vault.")
     if _is_number(output):
         raise TVArgumentError(f"output must be a path, not {output!r}. For xz's preset, give preset={output!r}.")
     if not _is_number(preset) or preset > 9:

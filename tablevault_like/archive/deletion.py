@@ -8,13 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from tablevault_like import founding
-from tablevault_like.archive import databases, drafts
+from tablevault_like.archive import databases
 from tablevault_like.catalog import Catalog, Database, schema, tables
-from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
+from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.layout import Layout
-from tablevault_like.locks import is_held
-from tablevault_like.process import records
-from tablevault_like.storage import files
+from tablevault_like.storage import drafts, files
 
 _SHOWN = 5
 
@@ -25,7 +23,7 @@ def delete(layout: Layout) -> None:
     Raises TVArgumentError for a folder that isn't one, or that holds what isn't the vault's, TVProcessError if a worker
     lives in it, TVFileError if the disk refuses. Nothing has changed then.
     """
-    founding.check_marker(layout)
+    founding.check_marker(layout, way_on="Name the folder of a vault.")
     root = layout.root
     if layout.catalog.is_file() and not databases.may_write(layout.catalog):
         raise TVFileError(
@@ -39,7 +37,7 @@ def delete(layout: Layout) -> None:
         # While this transaction is open nobody can begin anything.
         with closing(Catalog(layout.catalog)) as catalog, catalog.transaction() as db:
             _refuse_other_folders(layout, db)
-            _refuse_if_in_use(layout, db)
+            founding.check_unused(layout, db, wanted="deleted")
             lock = drafts.locked(root)
             root.rename(gone)
         files.sync_directory(root.parent)
@@ -79,20 +77,6 @@ def _refuse_other_folders(layout: Layout, db: Database) -> None:
             f"{layout.root} was not deleted, because it holds what is no part of the vault: {shown}. Move that away, "
             "and call again."
         )
-
-
-def _refuse_if_in_use(layout: Layout, db: Database) -> None:
-    """Raise TVProcessError if a worker lives in the vault, recorded or not."""
-    folders = sorted(layout.processes.iterdir()) if layout.processes.is_dir() else []
-    alive = [folder.name for folder in folders if is_held(layout.process(folder.name).worker_lock)]
-    if not alive:
-        return
-    known = records.active(db, layout)
-    what = records.summary(known[alive[0]]) if alive[0] in known else f"process {alive[0]!r}"
-    raise TVProcessError(
-        f"The vault at {layout.root} is in use, so it was not deleted: {what}. Wait for it, or stop it first.",
-        process_id=alive[0],
-    )
 
 
 def _remove(gone: Path, root: Path) -> None:

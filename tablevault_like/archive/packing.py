@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tablevault_like.archive import drafts, labels, members
+from tablevault_like import founding
+from tablevault_like.archive import labels, members
 from tablevault_like.archive.contents import collect
 from tablevault_like.archive.finished import FinishedInstance, Vanished
 from tablevault_like.archive.labels import Label
@@ -25,7 +26,7 @@ from tablevault_like.catalog import Catalog
 from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.layout import Layout
 from tablevault_like.process.journal import Journal
-from tablevault_like.storage import files
+from tablevault_like.storage import drafts, files
 
 _ATTEMPTS = 3
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -33,14 +34,18 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """An archive that was made: where, of how many files and bytes, and what of the vault's folder isn't in it."""
+    """An archive that was made. It can be used as its path: ``open(archived, "rb")``."""
 
     path: Path
+    """Where the archive is, an absolute path."""
     files: int
+    """How many files it holds."""
     total: int
+    """How many bytes these have."""
     size: int
-    """How many bytes the archive has; ``total`` are those of the files in it."""
+    """How many bytes the archive itself has."""
     left_out: tuple[LeftOut, ...]
+    """What lies in the vault's folder and isn't in the archive."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -168,11 +173,7 @@ def _refuse_place(output: Path) -> None:
         )
     if not output.parent.is_dir():
         raise TVArgumentError(f"No archive can be made at {output}: there is no folder {output.parent}. Make it first.")
-    outer = next((folder for folder in output.resolve().parents if Layout(folder).marker.is_file()), None)
-    if outer is not None:
-        raise TVArgumentError(
-            f"{output} lies in the vault {outer}, and a vault doesn't hold archives. Choose a place outside of it."
-        )
+    founding.check_outside(output, what="archives")
 
 
 def _name(archive: Path, output: Path) -> None:

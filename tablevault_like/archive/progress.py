@@ -18,18 +18,24 @@ class Stage(StrEnum):
     """What is done at the moment."""
 
     COLLECTING = "collecting"
+    """Copying what may change."""
     PACKING = "packing"
+    """Writing the archive."""
     UNPACKING = "unpacking"
+    """Reading an archive, and writing its files."""
     CHECKING = "checking"
+    """Holding the restored files to their checksums."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a stage is: ``done`` of ``total`` bytes of the vault's files, before compression."""
+    """How far a stage is, in bytes of the vault's files, before compression."""
 
     stage: Stage
     done: int
+    """How many bytes this stage has done."""
     total: int
+    """How many bytes it has to do; 0 where that isn't known."""
 
 
 Observer: TypeAlias = Callable[[Progress], None]

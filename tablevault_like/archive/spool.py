@@ -28,10 +28,12 @@ _SETTLED_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something in a vault that its archive doesn't have: its path in the vault, and why."""
+    """Something in a vault's folder that its archive doesn't have."""
 
     name: str
+    """Its path, relative to the vault's folder."""
     why: str
+    """Why it was left out, in a few words."""
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tablevault_like.archive import drafts, labels, members, verification
+from tablevault_like import founding
+from tablevault_like.archive import labels, members, verification
 from tablevault_like.archive.completion import complete
 from tablevault_like.archive.labels import Label
 from tablevault_like.archive.members import Member, Unfit
@@ -27,19 +28,23 @@ from tablevault_like.archive.spool import DEEPEST
 from tablevault_like.archive.xz import Unpacked
 from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.layout import Layout
-from tablevault_like.storage import files
+from tablevault_like.storage import drafts, files
 
 _LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A vault that was restored: where, of how many files and bytes. ``unfinished`` are processes to be resumed."""
+    """A vault that was restored. It can be used as its path: ``TableVault(restored)``."""
 
     path: Path
+    """The folder of the vault, an absolute path."""
     files: int
+    """How many files were restored."""
     total: int
+    """How many bytes these have."""
     unfinished: tuple[str, ...]
+    """The ids of processes that hadn't ended, oldest first: they can be resumed, restarted or stopped."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -189,11 +194,7 @@ def _refuse_place(target: Path) -> None:
         )
     if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
         raise TVArgumentError(f"{target} is not an empty folder, so no vault was restored there. Choose another place.")
-    outer = next((folder for folder in target.parents if Layout(folder).marker.is_file()), None)
-    if outer is not None:
-        raise TVArgumentError(
-            f"{target} lies in the vault {outer}, and a vault doesn't hold another one. Choose a place outside of it."
-        )
+    founding.check_outside(target)
 
 
 @contextmanager

@@ -38,8 +38,26 @@ _LARGEST_DESCRIPTION = 1 << 20
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class _Described:
+    """What instances and tables have in common: a folder, with a description and artifacts in it."""
+
+    folder: Path
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    @cached_property
+    def description(self) -> Mapping[str, Any]:
+        return read_description(self.folder)
+
+    @property
+    def summary(self) -> str:
+        return text_of(self.description.get("summary"))
+
+
 @dataclass(frozen=True)
-class OldInstance:
+class OldInstance(_Described):
     """An instance. ``made_at`` and ``stopped_at`` (seconds since the epoch) say when it was materialized, and when it
     became inactive.
     """
@@ -81,18 +99,6 @@ class OldInstance:
         return self.folder / "EXECUTION_ARCHIVE"
 
     @property
-    def artifacts(self) -> Path:
-        return self.folder / "artifacts"
-
-    @cached_property
-    def description(self) -> Mapping[str, Any]:
-        return read_description(self.folder)
-
-    @property
-    def summary(self) -> str:
-        return text_of(self.description.get("summary"))
-
-    @property
     def external_edit(self) -> bool:
         return self.description.get("external_edit") is True
 
@@ -104,20 +110,12 @@ class OldInstance:
 
 
 @dataclass(frozen=True)
-class OldTable:
+class OldTable(_Described):
     """A table, with its instances: the materialized ones in the order of their making, the temporary ones last."""
 
     name: str
     folder: Path
     instances: tuple[OldInstance, ...] = field(repr=False)
-
-    @property
-    def artifacts(self) -> Path:
-        return self.folder / "artifacts"
-
-    @cached_property
-    def description(self) -> Mapping[str, Any]:
-        return read_description(self.folder)
 
     @property
     def allow_multiple_artifacts(self) -> bool:
@@ -126,10 +124,6 @@ class OldTable:
     @property
     def has_side_effects(self) -> bool:
         return self.description.get("side_effects") is True
-
-    @property
-    def summary(self) -> str:
-        return text_of(self.description.get("summary"))
 
     @property
     def artifact_instance(self) -> str | None:

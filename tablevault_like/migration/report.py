@@ -25,22 +25,23 @@ class Outcome(StrEnum):
     """What became of an item."""
 
     BROUGHT = "brought"
+    """It is there as it was."""
     CHANGED = "changed"
+    """It is there, and something is different about it."""
     LEFT_OUT = "left out"
+    """It isn't there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing of the old vault.
-
-    ``name`` is its name there: a table, ``table/instance``, ``table/instance/builder``. ``notes`` say what is different
-    now, or why it was left out.
-    """
+    """One thing of the old vault."""
 
     kind: Kind
     name: str
+    """Its name there: a table, ``table/instance``, ``table/instance/builder``, ..."""
     outcome: Outcome
     notes: tuple[str, ...] = ()
+    """What is different now, or why it was left out; empty if it was brought over as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Report:
     """What a migration has brought over, and what it could not."""
 
     items: tuple[Item, ...]
+    """Everything that was found, by kind. A loop over the report goes over these."""
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self.items)

@@ -1,6 +1,6 @@
 """Make something beside its place, and rename it in the end: it is there as a whole or not at all.
 
-1. A draft is a folder beside its target, ``.<name>.<32 hexadecimal digits>.<kind>``, that only its owner may enter.
+1. A draft is a hidden folder beside its target, whose name tells the target and what it is for.
 2. Who works in it holds a lock on it (``flock``), which ends with its worker. It removes the draft, however it ends.
 3. What a worker left that was killed is removed by the next call about the same target. Nothing else is.
 """
@@ -14,29 +14,35 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 
 from tablevault_like.storage import files
 
 log = logging.getLogger("tablevault_like")
 
-_FORM = re.compile(r"\.(.{1,40})\.[0-9a-f]{32}\.(?:archiving|restoring|deleting)", re.DOTALL)
+_UNIQUE = "{unique}"
 
 
-class Kind(StrEnum):
-    """What a draft is for. The last one is a vault that is gone for everybody else."""
+class Kind(Enum):
+    """What a draft is for, and the form of its name. ``DELETING`` is a vault that is gone for everybody else."""
 
-    ARCHIVING = "archiving"
-    RESTORING = "restoring"
-    DELETING = "deleting"
+    CREATING = ".{name:.40}.{unique}.creating"
+    MIGRATING = ".{name:.60}.migrating-{unique}"
+    ARCHIVING = ".{name:.40}.{unique}.archiving"
+    RESTORING = ".{name:.40}.{unique}.restoring"
+    DELETING = ".{name:.40}.{unique}.deleting"
 
 
 @contextmanager
-def draft(target: Path, kind: Kind) -> Iterator[Path]:
-    """Make an empty draft for ``target``, and remove it in the end with what is still in it."""
+def draft(target: Path, kind: Kind, *, mode: int = 0o700) -> Iterator[Path]:
+    """Make an empty draft for ``target``, and remove it in the end with what is still in it.
+
+    ``mode`` is that of the folder, for one that is to be renamed to ``target`` itself; by default only its owner may
+    enter it.
+    """
     sweep(target)
-    folder, lock = _make(target, kind)
+    folder, lock = _make(target, kind, mode)
     try:
         yield folder
     finally:
@@ -46,17 +52,17 @@ def draft(target: Path, kind: Kind) -> Iterator[Path]:
 
 def sweep(target: Path) -> None:
     """Remove the drafts for ``target`` whose workers are dead. What can't be removed is logged, and stays."""
+    form = _form(target)
     with suppress(OSError), os.scandir(target.parent) as entries:
         for name in [entry.name for entry in entries]:
-            found = _FORM.fullmatch(name)
-            if found and found[1] == target.name[:40]:
+            if form.fullmatch(name):
                 with suppress(OSError):
                     _remove_dead(target.with_name(name))
 
 
 def name_for(target: Path, kind: Kind) -> Path:
     """Return a name for a draft that nothing has yet."""
-    return target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex}.{kind}")
+    return target.with_name(kind.value.format(name=target.name, unique=uuid.uuid4().hex))
 
 
 def locked(folder: Path) -> int | None:
@@ -75,10 +81,10 @@ def locked(folder: Path) -> int | None:
     return descriptor
 
 
-def _make(target: Path, kind: Kind) -> tuple[Path, int]:
+def _make(target: Path, kind: Kind, mode: int) -> tuple[Path, int]:
     while True:
         folder = name_for(target, kind)
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode)
         # Before it is locked it looks dead, so it may be swept away in between.
         with suppress(FileNotFoundError):
             lock = locked(folder)
@@ -88,14 +94,20 @@ def _make(target: Path, kind: Kind) -> tuple[Path, int]:
                 os.close(lock)
 
 
+def _form(target: Path) -> re.Pattern[str]:
+    """Return what all drafts for a target are named like."""
+    forms = []
+    for kind in Kind:
+        before, after = (re.escape(part.format(name=target.name)) for part in kind.value.split(_UNIQUE))
+        forms.append(f"{before}[0-9a-f]{{32}}{after}")
+    return re.compile("|".join(forms))
+
+
 def _remove_dead(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with files.opened_folder(folder) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         log.info("removing %s, which a worker left that was killed", folder)
         _remove(folder)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(folder: Path) -> None:
