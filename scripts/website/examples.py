@@ -39,8 +39,16 @@ def _parts(checkout: Path) -> Iterator[str]:
         for file in examples:
             shown = file.removeprefix(f"{FOLDER}/{vault}/")
             language = _LANGUAGES.get(Path(file).suffix, "text")
-            text = (checkout / file).read_text()
+            text = _text(checkout / file)
             yield f"\n({anchor(file)})=\n\n### {shown}\n\n````{language}\n{text}````\n"
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return f"{len(content)} bytes that aren't text\n"
 
 
 def _order(file: Path) -> tuple[str, bool, str, bool, str]:

@@ -1,6 +1,6 @@
 """Functions for the tables ``questions`` and ``answers``: a small evaluation of a model that isn't one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -19,6 +19,11 @@ def questions(resume_from: int) -> Iterator[dict[str, object]]:
     columns = ["id", "topic", "question", "expected", "points", "added"]
     for values in QUESTIONS[resume_from:]:
         yield dict(zip(columns, values, strict=True))
+
+
+def hints(hints: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the hints that stand in the builder file, each with the id of its question."""
+    yield from hints.items()
 
 
 def answer(prompt: str, hint: str | None, temperature: float, row_key: str) -> dict[str, object]:
