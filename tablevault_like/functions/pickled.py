@@ -25,7 +25,7 @@ from typing import Any
 import dill
 
 from tablevault_like.errors import TVArgumentError
-from tablevault_like.functions.standalone import is_installed
+from tablevault_like.functions.origins import is_installed
 from tablevault_like.functions.unpickled import (
     BUILTINS,
     MODULE,

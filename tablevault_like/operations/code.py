@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import ast
 import base64
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tablevault_like.catalog import Database
 from tablevault_like.errors import Location, TVArgumentError, TVBuilderError, TVFileError, nearest
 from tablevault_like.functions.sources import CodeFolder
 from tablevault_like.layout import Layout
 from tablevault_like.model import LockRequest, Resource, check_module_name
+from tablevault_like.operations import code_files
 from tablevault_like.operations.sources import INIT, packages_in, read_package, read_sources
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import files
-from tablevault_like.storage.replacements import Replacements
 
 _TEMPLATE = '''"""Functions for the builders of this vault."""
 
@@ -110,21 +108,21 @@ class CreateCodeModule(Operation):
         return _declaration(view.layout, [*self.texts, *self.packages])
 
     def execute(self, run: Run) -> None:
-        _Change(run, self._new_files(run.layout), [*self.texts, *self.packages]).place()
+        code_files.Change(run, self._new_files(run.layout), [*self.texts, *self.packages]).place()
 
     def publish(self, run: Run, db: Database) -> None:
         """Nothing but the files changes; the transaction ends the process."""
 
     def undo(self, run: Run) -> None:
-        _Change(run, self._new_files(run.layout), [*self.texts, *self.packages]).undo()
+        code_files.Change(run, self._new_files(run.layout), [*self.texts, *self.packages]).undo()
 
     def _new_files(self, layout: Layout) -> dict[Path, str | bytes]:
-        new: dict[Path, str | bytes] = {_file(layout, name): text for name, text in self.texts.items()}
+        new: dict[Path, str | bytes] = {code_files.file_of(layout, name): text for name, text in self.texts.items()}
         for name in self.packages:
-            folder = _folder(layout, name)
-            new |= {folder / _inside(path): text for path, text in self.packages[name].items()}
+            folder = code_files.folder_of(layout, name)
+            new |= {folder / code_files.inside(path): text for path, text in self.packages[name].items()}
             binaries = self.binaries.get(name, {})
-            new |= {folder / _inside(path): base64.b64decode(content) for path, content in binaries.items()}
+            new |= {folder / code_files.inside(path): base64.b64decode(content) for path, content in binaries.items()}
         return new
 
 
@@ -140,93 +138,20 @@ class DeleteCodeModule(Operation):
         for part in str(self.module_name).split("."):
             check_module_name(part)
         known = CodeFolder(view.layout.code_functions)
-        if not _there(view.layout, self.module_name):
+        if not code_files.files_of(view.layout, self.module_name):
             raise TVArgumentError(
                 f"There is no code module {self.module_name!r}.{nearest(self.module_name, known.all_names())}"
             )
         return _declaration(view.layout, [self.module_name])
 
     def execute(self, run: Run) -> None:
-        _Change(run, {}, [self.module_name]).place()
+        code_files.Change(run, {}, [self.module_name]).place()
 
     def publish(self, run: Run, db: Database) -> None:
         """Nothing but the files changes; the transaction ends the process."""
 
     def undo(self, run: Run) -> None:
-        _Change(run, {}, [self.module_name]).undo()
-
-
-@dataclass(frozen=True)
-class _Change:
-    """The files that take the place of whatever has the names of some code modules.
-
-    What was there is found out once, and noted: it is the same when this is done again, or undone.
-    """
-
-    run: Run
-    new: Mapping[Path, str | bytes]
-    names: Iterable[str]
-
-    def place(self) -> None:
-        removed = self._removed(self._noted())
-        if removed.texts:
-            removed.place()
-            self._tidy(removed.texts)
-        for folder in {path.parent for path in self.new}:
-            files.make_directory(folder)
-        if self.new:
-            self._placed().place()
-
-    def undo(self) -> None:
-        self._placed().undo()
-        self._tidy(self.new)
-        removed = self._removed(self._read_note())
-        for folder in {path.parent for path in removed.texts}:
-            files.make_directory(folder)
-        removed.undo()
-        self._tidy(removed.texts)
-
-    @property
-    def _note(self) -> Path:
-        return self.run.files.replaced / "removed.json"
-
-    def _noted(self) -> list[str]:
-        """Return the files that are to go, relative to the folder of code modules; what there is to note, is noted."""
-        if noted := self._read_note():
-            return noted
-        root = self.run.layout.code_functions
-        there = (path for name in self.names for path in _there(self.run.layout, name))
-        found = sorted({path.relative_to(root).as_posix() for path in there if path not in self.new})
-        if found:
-            files.make_directory(self.run.files.replaced)
-            draft = self._note.with_suffix(".new")
-            files.remove(draft)
-            files.write_file(draft, json.dumps(found))
-            files.replace(draft, self._note)
-        return found
-
-    def _read_note(self) -> list[str]:
-        try:
-            return [str(path) for path in json.loads(self._note.read_text(encoding="utf-8"))]
-        except FileNotFoundError:
-            return []
-
-    def _removed(self, paths: Iterable[str]) -> Replacements:
-        root = self.run.layout.code_functions
-        gone = {root / _inside(path): None for path in paths}
-        return Replacements(self.run.files.replaced / "removed", gone, self.run.fenced)
-
-    def _placed(self) -> Replacements:
-        return Replacements(self.run.files.replaced / "placed", self.new, self.run.fenced)
-
-    def _tidy(self, paths: Iterable[Path]) -> None:
-        """Remove the folders of packages that nothing is left in, but what Python compiled."""
-        root = self.run.layout.code_functions
-        folders = {folder for path in paths for folder in path.parents if root in folder.parents}
-        for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
-            if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {"__pycache__"}:
-                files.remove(folder / "__pycache__")
-                folder.rmdir()
+        code_files.Change(run, {}, [self.module_name]).undo()
 
 
 def _text_of(function: Callable[..., object], module_name: str | None) -> dict[str, str]:
@@ -266,7 +191,7 @@ def _packages(source: Path, name: str | None) -> dict[str, Path]:
 def _declaration(layout: Layout, names: Iterable[str]) -> Declaration:
     """Name the locks. Raises TVFileError for a link that would be replaced: what it leads to isn't the vault's."""
     names = list(names)
-    for path in (path for name in names for path in _there(layout, name)):
+    for path in (path for name in names for path in code_files.files_of(layout, name)):
         if path.is_symlink():
             raise TVFileError(f"{path} is a link, so nothing was changed. Remove it, or put the file there.", path=path)
     tops = sorted({name.partition(".")[0] for name in names})
@@ -276,7 +201,7 @@ def _declaration(layout: Layout, names: Iterable[str]) -> Declaration:
 def _check_package(layout: Layout, name: str) -> None:
     """Refuse a module inside of a package that isn't there."""
     package, _, _ = name.rpartition(".")
-    if package and not (_folder(layout, package) / INIT).is_file():
+    if package and not (code_files.folder_of(layout, package) / INIT).is_file():
         known = CodeFolder(layout.code_functions)
         packages = [each for each in known.all_names() if known.is_package(each)]
         raise TVArgumentError(
@@ -286,43 +211,9 @@ def _check_package(layout: Layout, name: str) -> None:
 
 
 def _check_is_no_other_folder(layout: Layout, name: str) -> None:
-    folder = _folder(layout, name)
-    if folder.is_dir() and not (folder / INIT).is_file() and any(_files_below(folder)):
+    folder = code_files.folder_of(layout, name)
+    if folder.is_dir() and not (folder / INIT).is_file() and any(code_files.files_below(folder)):
         raise TVArgumentError(f"{folder} is a folder that isn't a package, so no package was put there. Move it away.")
-
-
-def _file(layout: Layout, name: str) -> Path:
-    """Return the file of the code module ``name`` (dotted, inside of a package)."""
-    return layout.module(name.replace(".", "/"))
-
-
-def _folder(layout: Layout, name: str) -> Path:
-    """Return the folder of the package ``name``."""
-    return _file(layout, name).with_suffix("")
-
-
-def _there(layout: Layout, name: str) -> list[Path]:
-    """Return the files that a name stands for: a module's, and those of a package."""
-    file, folder = _file(layout, name), _folder(layout, name)
-    found = [file] if os.path.lexists(file) else []
-    if folder.is_dir() and not folder.is_symlink() and os.path.lexists(folder / INIT):
-        found += _files_below(folder)
-    return found
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        yield from (Path(parent, name) for name in sorted(names))
-        yield from (Path(parent, name) for name in folders if Path(parent, name).is_symlink())
-
-
-def _inside(path: str) -> Path:
-    """Return a recorded path. Raises TVArgumentError for one that leads out of its folder."""
-    parts = PurePosixPath(path).parts
-    if not parts or PurePosixPath(path).is_absolute() or ".." in parts:
-        raise TVArgumentError(f"{path!r} leads out of the folder of code modules.")
-    return Path(*parts)
 
 
 def _check_syntax(text: str, location: Location) -> None:

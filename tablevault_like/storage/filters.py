@@ -13,10 +13,7 @@ if one of them does. What they mean:
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import math
-import numbers
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +30,7 @@ import pyarrow.compute as pc
 from tablevault_like.errors import TVArgumentError, nearest
 from tablevault_like.storage.arrow import REFUSALS, unpack
 from tablevault_like.storage.columns import Form, Stored, from_stored
+from tablevault_like.storage.operands import array_of, is_exact, kind_of, place_of
 from tablevault_like.storage.values import decode
 
 _FORM = (
@@ -74,6 +72,15 @@ class Filter:
     def columns(self) -> tuple[str, ...]:
         """The columns that are looked at."""
         return tuple(dict.fromkeys(each.column for group in self.groups for each in group))
+
+    def with_values(self, columns: Collection[str], change: Callable[[Any], Any]) -> Filter:
+        """Return the filter with the values that these columns are compared with changed."""
+        return Filter(
+            tuple(
+                tuple(_with_value(each, change) if each.column in columns else each for each in group)
+                for group in self.groups
+            )
+        )
 
 
 def read_filters(given: object) -> Filter | None:
@@ -146,6 +153,12 @@ def matching(table: pa.Table, found: Filter) -> np.ndarray[Any, np.dtype[np.int6
     return positions
 
 
+def _with_value(condition: Condition, change: Callable[[Any], Any]) -> Condition:
+    value = condition.value
+    changed = tuple(map(change, value)) if condition.op in (Op.IN, Op.NOT_IN) else change(value)
+    return Condition(condition.column, condition.op, changed)
+
+
 _OPS = {**{str(op): op for op in Op}, "=": Op.EQUAL}
 
 
@@ -190,25 +203,7 @@ _COMPARE: dict[Op, Callable[[Any, Any], Any]] = {
 
 def _is_native(field: Any) -> bool:
     """Tell whether Arrow compares the cells of a column as they are stored."""
-    return Form.of(field).dtype not in ("object", "category") and _kind_of(field.type) is not None
-
-
-def _kind_of(kind: Any) -> str | None:
-    """Return what values of an Arrow type are for those who give them, ``None`` if Arrow compares no such values."""
-    types = pa.types
-    if types.is_boolean(kind):
-        return "True or False"
-    if types.is_integer(kind) or types.is_float32(kind) or types.is_float64(kind):
-        return "a number"
-    if types.is_string(kind) or types.is_large_string(kind):
-        return "a string"
-    if types.is_binary(kind) or types.is_large_binary(kind):
-        return "bytes"
-    if types.is_timestamp(kind):
-        return "a time" if kind.tz is None else "a time with its zone"
-    if types.is_duration(kind):
-        return "a timedelta"
-    return "a date" if types.is_date32(kind) else None
+    return Form.of(field).dtype not in ("object", "category") and kind_of(field.type) is not None
 
 
 def _compared(cells: Any, condition: Condition, form: Form) -> Any:
@@ -248,43 +243,22 @@ def _fit(condition: Condition, field: Any) -> Condition:
     column, op, kind = condition.column, condition.op, field.type
     if op in (Op.IN, Op.NOT_IN):
         placed = [_placed(value, field) for value in condition.value if value is not None]
-        exact = [value for value in placed if value is not None and _is_exact(value, kind)]
-        return Condition(column, op, (_array(exact, kind), _has_none(condition.value)))
+        exact = [value for value in placed if value is not None and is_exact(value, kind)]
+        return Condition(column, op, (array_of(exact, kind), _has_none(condition.value)))
     if condition.value is None:
         return condition
     value = _placed(condition.value, field)
-    if value is not None and _is_exact(value, kind):
-        return Condition(column, op, _array([value], kind)[0])
+    if value is not None and is_exact(value, kind):
+        return Condition(column, op, array_of([value], kind)[0])
     # No cell can have this value. What is between two that cells can have, or beyond all of them, still has an order.
-    never, always = Condition(column, Op.IN, (_array([], kind), False)), Condition(column, Op.UNEQUAL, None)
+    never, always = Condition(column, Op.IN, (array_of([], kind), False)), Condition(column, Op.UNEQUAL, None)
     if value is None or op in (Op.EQUAL, Op.UNEQUAL):
         return always if op is Op.UNEQUAL else never
     is_upwards = op in (Op.GREATER, Op.AT_LEAST)
     neighbour = Fraction(math.floor(value) if is_upwards else math.ceil(value))
-    if _is_exact(neighbour, kind):
-        return Condition(column, Op.GREATER if is_upwards else Op.LESS, _array([neighbour], kind)[0])
+    if is_exact(neighbour, kind):
+        return Condition(column, Op.GREATER if is_upwards else Op.LESS, array_of([neighbour], kind)[0])
     return always if (value < 0) is is_upwards else never
-
-
-def _array(values: Sequence[Any], kind: Any) -> Any:
-    """Return exact values as an Arrow array of a type."""
-    if any(isinstance(value, Fraction) for value in values):
-        if pa.types.is_integer(kind):
-            return pa.array([int(value) for value in values], kind)
-        storage = pa.int32() if pa.types.is_date32(kind) else pa.int64()
-        return pa.array([int(value) for value in values], storage).cast(kind)
-    return pa.array(values, kind)
-
-
-def _is_exact(value: Any, kind: Any) -> bool:
-    """Tell whether a cell of a type can have a value."""
-    if not isinstance(value, Fraction):
-        return True
-    if value.denominator != 1:
-        return False
-    width = int(kind.bit_width)
-    least = 0 if pa.types.is_unsigned_integer(kind) else -(2 ** (width - 1))
-    return bool(least <= value < least + 2**width)
 
 
 def _placed(value: Any, field: Any) -> Any:
@@ -292,74 +266,13 @@ def _placed(value: Any, field: Any) -> Any:
 
     ``None`` is for NaN, which is no cell's equal and comes in no order.
     """
-    kind = field.type
-    try:
-        placed = _place(value, kind)
-    except REFUSALS:
-        placed = NotImplemented
+    placed = place_of(value, field.type)
     if placed is not NotImplemented:
         return placed
     raise TVArgumentError(
         f"filters: the column {field.name!r} is {Form.of(field).dtype}, so its cells can't be compared with "
-        f"{_shown(value)}. Give {_kind_of(kind)}."
+        f"{_shown(value)}. Give {kind_of(field.type)}."
     )
-
-
-def _place(value: Any, kind: Any) -> Any:
-    types = pa.types
-    if types.is_boolean(kind):
-        return value if isinstance(value, bool) else NotImplemented
-    if types.is_integer(kind) or types.is_floating(kind):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real | decimal.Decimal):
-            return NotImplemented
-        return _number(value, kind)
-    if types.is_string(kind) or types.is_large_string(kind):
-        return value if isinstance(value, str) and _is_unicode(value) else NotImplemented
-    if types.is_binary(kind) or types.is_large_binary(kind):
-        return value if isinstance(value, bytes) else NotImplemented
-    if types.is_timestamp(kind):
-        if not isinstance(value, str | datetime.date | np.datetime64):
-            return NotImplemented
-        moment: Any = pd.Timestamp(value)
-        if moment is pd.NaT or (moment.tz is None) is not (kind.tz is None):
-            return NotImplemented
-        return Fraction(moment.asm8.view("i8").item() * _PER_SECOND[kind.unit], _PER_SECOND[moment.unit])
-    if types.is_duration(kind):
-        if not isinstance(value, str | datetime.timedelta | np.timedelta64):
-            return NotImplemented
-        length: Any = pd.Timedelta(value)
-        if length is pd.NaT:
-            return NotImplemented
-        return Fraction(length.asm8.view("i8").item() * _PER_SECOND[kind.unit], _PER_SECOND[length.unit])
-    day = datetime.date.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(day, datetime.date) or isinstance(day, datetime.datetime):
-        return NotImplemented
-    return Fraction((day - datetime.date(1970, 1, 1)).days)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_BEYOND = Fraction(2**100)
-
-
-def _number(value: Any, kind: Any) -> Any:
-    if value != value:  # NaN
-        return None
-    if pa.types.is_floating(kind):
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-    if value in (math.inf, -math.inf):
-        return _BEYOND if value > 0 else -_BEYOND
-    return Fraction(value)
 
 
 def _check_category(condition: Condition, form: Form) -> None:

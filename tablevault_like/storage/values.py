@@ -21,15 +21,16 @@ import base64
 import datetime
 import json
 import math
+import os
 import uuid
 import zoneinfo
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from hashlib import blake2b
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from tablevault_like.errors import TVFileError, TVTableError
+from tablevault_like.storage.tags import untag
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +52,8 @@ def encode(value: object) -> str:
     >>> encode({"when": datetime.date(2024, 1, 31), "at": (1, 2)})
     '{"when":{"~date":"2024-01-31"},"at":{"~tuple":[1,2]}}'
     """
-    scalar = _SCALARS.get(type(value))
-    return scalar(value) if scalar is not None else _encode_deep(value, 0)
+    scalar = SCALARS.get(type(value))
+    return scalar(value) if scalar is not None else encode_nested(value, 0)
 
 
 def encode_cells(cells: Sequence[object], columns: Sequence[str] = ()) -> str:
@@ -60,9 +61,9 @@ def encode_cells(cells: Sequence[object], columns: Sequence[str] = ()) -> str:
 
     Raises TVTableError for a value that can't be kept; it names the column where ``columns`` gives the names.
     """
-    scalars = _SCALARS
+    scalars = SCALARS
     try:
-        parts = [scalars[kind](cell) if (kind := type(cell)) in scalars else _encode_deep(cell, 0) for cell in cells]
+        parts = [scalars[kind](cell) if (kind := type(cell)) in scalars else encode_nested(cell, 0) for cell in cells]
     except TVTableError as error:
         raise _located(error, cells, columns) from None
     text = f"[{','.join(parts)}]"
@@ -98,22 +99,6 @@ def decode_rows(texts: Sequence[str]) -> list[list[Any]]:
     return rows
 
 
-def digest(*values: object) -> bytes:
-    """Return 16 bytes that tell these values, in this order, from any others.
-
-    Types count (``1``, ``1.0``, ``True`` and ``"1"`` differ), the order of a dict's keys doesn't. DataFrames and Series
-    count by their labels, dtypes and values. Raises TVTableError for what ``encode`` refuses.
-
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    True
-    >>> len({digest(1), digest(1.0), digest(True), digest("1"), digest(1, None)})
-    5
-    """
-    scalars = _SCALARS
-    parts = [scalars[kind](value) if (kind := type(value)) in scalars else _canonical(value, 0) for value in values]
-    return blake2b(",".join(parts).encode(), digest_size=16).digest()
-
-
 _USE_ARTIFACT = (
     "Return plain values (None, bool, int, float, str, list, tuple, dict, set, bytes, dates and times, Decimal, UUID, "
     "numpy values), or write it to a file in ~ARTIFACT_FOLDER~ and return the file's name in a column of dtype "
@@ -121,21 +106,30 @@ _USE_ARTIFACT = (
 )
 
 
-def _encode_deep(value: object, depth: int) -> str:
+_USE_TEXT = (
+    "Return its text; for a column of dtype artifact_string its name relative to ~ARTIFACT_FOLDER~ as text: "
+    "str(path.relative_to(folder))."
+)
+
+
+def encode_nested(value: object, depth: int) -> str:
+    """Return a value that lies ``depth`` levels deep in others as tagged JSON. Raises what ``encode`` raises."""
     kind = type(value)
-    if (scalar := _SCALARS.get(kind)) is not None:
+    if (scalar := SCALARS.get(kind)) is not None:
         return scalar(value)
     if (container := _CONTAINERS.get(kind)) is not None:
         if depth >= MAX_DEPTH:
             raise TVTableError(f"A value is nested deeper than {MAX_DEPTH} levels, or contains itself. {_USE_ARTIFACT}")
         return container(value, depth + 1)
     if _learn(kind):
-        return _encode_deep(value, depth)
+        return encode_nested(value, depth)
     raise _refusal(kind)
 
 
 def _refusal(kind: type) -> TVTableError:
-    bases = [base for base in kind.__mro__[1:] if base in _SCALARS or base in _CONTAINERS]
+    if issubclass(kind, os.PathLike):
+        return TVTableError(f"A value of type {kind.__module__}.{kind.__qualname__} can't be kept. {_USE_TEXT}")
+    bases = [base for base in kind.__mro__[1:] if base in SCALARS or base in _CONTAINERS]
     why = f", which is a subclass of {bases[0].__name__} and would come back as one" if bases else ""
     return TVTableError(f"A value of type {kind.__module__}.{kind.__qualname__} can't be kept{why}. {_USE_ARTIFACT}")
 
@@ -220,14 +214,15 @@ def _microseconds(value: datetime.timedelta) -> int:
 
 
 def _encode_list(values: list[object], depth: int) -> str:
-    return f"[{_encode_items(values, depth)}]"
+    return f"[{encode_items(values, depth)}]"
 
 
 def _encode_tuple(values: tuple[object, ...], depth: int) -> str:
-    return _tag("tuple", f"[{_encode_items(values, depth)}]")
+    return _tag("tuple", f"[{encode_items(values, depth)}]")
 
 
-def _encode_items(values: Sequence[Any], depth: int) -> str:
+def encode_items(values: Sequence[Any], depth: int) -> str:
+    """Return what stands between the brackets of a list. The values lie ``depth`` levels deep in others."""
     kinds = {*map(type, values)}
     if len(kinds) == 1:
         kind = kinds.pop()
@@ -240,16 +235,16 @@ def _encode_items(values: Sequence[Any], depth: int) -> str:
             if not text.isascii():
                 _check_unicode(text)
             return text
-        if (scalar := _SCALARS.get(kind)) is not None:
+        if (scalar := SCALARS.get(kind)) is not None:
             return ",".join(map(scalar, values))
-    return ",".join([_encode_deep(value, depth) for value in values])
+    return ",".join([encode_nested(value, depth) for value in values])
 
 
 def _encode_dict(value: dict[object, object], depth: int) -> str:
     if _is_plain(value):
-        parts = [f"{_encode_str(key)}:{_encode_deep(item, depth)}" for key, item in value.items()]  # type: ignore[arg-type]
+        parts = [f"{_encode_str(key)}:{encode_nested(item, depth)}" for key, item in value.items()]  # type: ignore[arg-type]
         return f"{{{','.join(parts)}}}"
-    pairs = [f"[{_encode_deep(key, depth)},{_encode_deep(item, depth)}]" for key, item in value.items()]
+    pairs = [f"[{encode_nested(key, depth)},{encode_nested(item, depth)}]" for key, item in value.items()]
     return _tag("dict", f"[{','.join(pairs)}]")
 
 
@@ -262,14 +257,14 @@ def _is_plain(value: dict[Any, object]) -> bool:
 
 
 def _encode_set(value: set[object] | frozenset[object], depth: int) -> str:
-    return _tag(type(value).__name__, f"[{','.join(sorted(_encode_deep(item, depth) for item in value))}]")
+    return _tag(type(value).__name__, f"[{','.join(sorted(encode_nested(item, depth) for item in value))}]")
 
 
 def _constant(text: str) -> Callable[[Any], str]:
     return lambda value: text
 
 
-_SCALARS: dict[type, Callable[[Any], str]] = {
+SCALARS: dict[type, Callable[[Any], str]] = {  # of numpy's and pandas' types those that were met
     type(None): _constant("null"),
     bool: lambda value: "true" if value else "false",
     int: _encode_int,
@@ -302,7 +297,7 @@ def _learn(kind: type) -> bool:
         if kind is np.ndarray:
             _CONTAINERS[kind] = _encode_array
         elif issubclass(kind, np.generic) and not issubclass(kind, np.void | np.object_):
-            _SCALARS[kind] = _encode_numpy_scalar
+            SCALARS[kind] = _encode_numpy_scalar
         else:
             return False
         return True
@@ -316,7 +311,7 @@ def _learn(kind: type) -> bool:
             type(pd.NaT): _constant('{"~NaT":null}'),
         }
         if kind in encoders:
-            _SCALARS[kind] = encoders[kind]
+            SCALARS[kind] = encoders[kind]
             return True
     return False
 
@@ -324,7 +319,7 @@ def _learn(kind: type) -> bool:
 def _encode_numpy_scalar(value: Any) -> str:
     dtype = value.dtype
     if dtype.kind in "biu" or dtype.char in "efd":
-        payload = _SCALARS[type(value.item())](value.item())
+        payload = SCALARS[type(value.item())](value.item())
     elif dtype.kind in "mM":
         payload = str(int(value.view("i8")))
     elif dtype.kind == "U":
@@ -341,7 +336,7 @@ def _encode_numpy_scalar(value: Any) -> str:
 def _encode_array(value: np.ndarray[Any, Any], depth: int) -> str:
     dtype, shape = value.dtype, ",".join(map(str, value.shape))
     if dtype.kind == "O":
-        content = f"[{','.join([_encode_deep(item, depth) for item in value.ravel().tolist()])}]"
+        content = f"[{','.join([encode_nested(item, depth) for item in value.ravel().tolist()])}]"
     elif dtype.kind in "biumMSU" or dtype.char in "efdFD":  # "g" and "G" differ from machine to machine
         content = f'"{_base64(value.tobytes())}"'
     else:
@@ -359,19 +354,6 @@ def _encode_pandas_timedelta(value: pd.Timedelta) -> str:
     return _tag("pandas_timedelta", f'["{length.dtype.str}",{int(length.view("i8"))}]')
 
 
-def _untag(found: dict[str, Any]) -> Any:
-    """Turn a JSON object into the value that it stands for. What is inside has been turned already."""
-    if len(found) != 1:
-        return found
-    ((key, payload),) = found.items()
-    if not key.startswith("~"):
-        return found
-    maker = _TAGS.get(key[1:])
-    if maker is None:
-        raise ValueError(f"unknown tag {key!r}, perhaps of a newer version of tablevault_like")
-    return maker(payload)
-
-
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -380,200 +362,4 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
-def _decode_datetime(payload: str | list[Any]) -> datetime.datetime:
-    if isinstance(payload, str):
-        return datetime.datetime.fromisoformat(payload)
-    text, zone, fold = payload
-    return datetime.datetime.fromisoformat(text).replace(tzinfo=_decode_zone(zone), fold=fold)
-
-
-def _decode_time(payload: str | list[Any]) -> datetime.time:
-    if isinstance(payload, str):
-        return datetime.time.fromisoformat(payload)
-    text, zone, fold = payload
-    return datetime.time.fromisoformat(text).replace(tzinfo=_decode_zone(zone), fold=fold)
-
-
-def _decode_zone(zone: str | list[Any] | None) -> datetime.tzinfo | None:
-    if zone is None:
-        return None
-    if isinstance(zone, str):
-        try:
-            return zoneinfo.ZoneInfo(zone)
-        except zoneinfo.ZoneInfoNotFoundError as error:
-            raise ValueError(f"no time zone {zone!r} here; install the package tzdata") from error
-    offset, name = datetime.timedelta(microseconds=zone[0]), zone[1]
-    return datetime.timezone(offset) if name is None else datetime.timezone(offset, name)
-
-
-def _decode_numpy_scalar(payload: list[Any]) -> np.generic:
-    import numpy as np
-
-    dtype = _numpy_dtype(payload[0])
-    if dtype.kind in "mM":
-        return np.int64(payload[1]).view(dtype)  # type: ignore[no-any-return]
-    if dtype.kind == "S":
-        return np.bytes_(_decode_bytes(payload[1]))
-    if dtype.kind == "O":
-        raise ValueError("an object is no numpy scalar")
-    if dtype.kind == "c":
-        return np.frombuffer(_decode_bytes(payload[1]), dtype)[0]  # type: ignore[no-any-return]
-    return dtype.type(payload[1])  # type: ignore[no-any-return]
-
-
-def _decode_array(payload: list[Any]) -> np.ndarray[Any, Any]:
-    import numpy as np
-
-    name, shape, content = payload
-    dtype = _numpy_dtype(name)
-    if dtype.kind == "O":
-        array = np.empty(len(content), dtype=object)
-        for position, item in enumerate(content):  # at once, numpy would take nested lists for further dimensions
-            array[position] = item
-        return array.reshape(shape)
-    buffer = bytearray(_decode_bytes(content))
-    if len(buffer) != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{len(buffer)} bytes for an array of shape {shape}")
-    return np.ndarray(tuple(shape), dtype, buffer)
-
-
-def _numpy_dtype(name: str) -> np.dtype[Any]:
-    import numpy as np
-
-    dtype = np.dtype(name)
-    if dtype.kind not in "biufcmMSUO":
-        raise ValueError(f"unknown numpy dtype {name!r}")
-    return dtype
-
-
-def _decode_bytes(payload: str) -> bytes:
-    return base64.b64decode(payload, validate=True)
-
-
-def _decode_timestamp(payload: list[Any]) -> pd.Timestamp:
-    import numpy as np
-    import pandas as pd
-
-    instant = pd.Timestamp(np.int64(payload[1]).view(_numpy_dtype(payload[0])))
-    zone = _decode_zone(payload[2])
-    return instant if zone is None else instant.tz_localize("UTC").tz_convert(zone)
-
-
-def _decode_pandas_timedelta(payload: list[Any]) -> pd.Timedelta:
-    import numpy as np
-    import pandas as pd
-
-    return pd.Timedelta(np.int64(payload[1]).view(_numpy_dtype(payload[0])))
-
-
-def _decode_missing(name: str) -> Any:
-    import pandas as pd
-
-    return getattr(pd, name)
-
-
-_TAGS: dict[str, Callable[[Any], Any]] = {
-    "int": lambda payload: int(payload, 16),
-    "float": float,
-    "tuple": tuple,
-    "dict": dict,
-    "set": set,
-    "frozenset": frozenset,
-    "bytes": _decode_bytes,
-    "date": datetime.date.fromisoformat,
-    "datetime": _decode_datetime,
-    "time": _decode_time,
-    "timedelta": lambda payload: datetime.timedelta(microseconds=payload),
-    "decimal": Decimal,
-    "uuid": uuid.UUID,
-    "numpy": _decode_numpy_scalar,
-    "array": _decode_array,
-    "timestamp": _decode_timestamp,
-    "pandas_timedelta": _decode_pandas_timedelta,
-    "NA": lambda payload: _decode_missing("NA"),
-    "NaT": lambda payload: _decode_missing("NaT"),
-}
-
-_DECODER = json.JSONDecoder(object_hook=_untag, parse_constant=_refuse_constant)
-
-
-def _canonical(value: Any, depth: int) -> str:
-    """Return a text that is equal for equal values. Where it isn't what ``encode`` gives, it is no JSON."""
-    kind = type(value)
-    if depth > MAX_DEPTH:
-        raise TVTableError(f"A value is nested deeper than {MAX_DEPTH} levels, or contains itself.")
-    if kind is dict:
-        pairs = [f"{_canonical(key, depth + 1)}:{_canonical(item, depth + 1)}" for key, item in value.items()]
-        return f"~dict{{{','.join(sorted(pairs))}}}"
-    if kind in (set, frozenset):
-        return f"~{kind.__name__}[{','.join(sorted(_canonical(item, depth + 1) for item in value))}]"
-    if kind in (list, tuple):
-        if all(type(item) in _SCALARS for item in value):
-            return f"~{kind.__name__}[{_encode_items(value, depth)}]"
-        return f"~{kind.__name__}[{','.join([_canonical(item, depth + 1) for item in value])}]"
-    package = kind.__module__.partition(".")[0]
-    if package == "pandas":
-        import pandas as pd
-
-        if isinstance(value, pd.DataFrame):
-            return _canonical_frame(value, depth)
-        if isinstance(value, pd.Series):
-            return _canonical_series(value, depth)
-    if package == "numpy":
-        import numpy as np
-
-        if kind is np.ndarray and value.dtype.kind in "biufcmMSU":
-            return f"~array{value.dtype.str}{value.shape}{_hash(value.tobytes())}"
-        if kind is np.ndarray and value.dtype.kind == "O":
-            return f"~array{value.shape}{_canonical(value.ravel().tolist(), depth + 1)}"
-    return _encode_deep(value, depth)
-
-
-def _hash(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest()
-
-
-def _canonical_frame(frame: pd.DataFrame, depth: int) -> str:
-    columns = [_canonical_series(column, depth) for _, column in frame.items()]
-    return f"~frame{len(frame)}[{','.join(columns)}]"
-
-
-def _canonical_series(series: pd.Series[Any], depth: int) -> str:
-    label = _canonical(series.name, depth + 1)
-    index = "" if _is_default(series.index) else _canonical_column(series.index.to_series(), depth)
-    return f"~series({label},{index},{_canonical_column(series, depth)})"
-
-
-def _is_default(index: pd.Index[Any]) -> bool:
-    import pandas as pd
-
-    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None
-
-
-def _canonical_column(column: pd.Series[Any], depth: int) -> str:
-    import pandas as pd
-
-    dtype = repr(column.dtype)
-    if isinstance(column.dtype, pd.CategoricalDtype):  # of many categories it shows some
-        dtype += _hash(_canonical(column.cat.categories.tolist(), depth + 1).encode())
-    if len(column) > _FEW and column.dtype != object:
-        try:
-            hashes = pd.util.hash_pandas_object(column, index=False)
-        except TypeError:  # cells that can't be hashed, such as Arrow lists
-            pass
-        else:
-            return f"{dtype}:{_hash(hashes.to_numpy().tobytes())}{_signs(column)}"
-    return f"{dtype}:{_hash(_canonical(column.tolist(), depth + 1).encode())}"
-
-
-def _signs(column: pd.Series[Any]) -> str:
-    """Return what tells 0.0 from -0.0, which pandas' hashing takes for the same."""
-    import numpy as np
-
-    if getattr(column.dtype, "kind", "") != "f":
-        return ""
-    signs = np.signbit(column.to_numpy(np.float64, na_value=0.0))
-    return f":{_hash(np.packbits(signs).tobytes())}" if signs.any() else ""
-
-
-_FEW = 100  # rows from which on pandas' own hashing, which takes about 100 microseconds to start, is the faster one
+_DECODER = json.JSONDecoder(object_hook=untag, parse_constant=_refuse_constant)
