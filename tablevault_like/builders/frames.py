@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tablevault_like.errors import TableReferenceError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE, Column
 from tablevault_like.storage import artifacts, tables
-from tablevault_like.storage.values import digest
+from tablevault_like.storage.digests import digest
 
 SELF = "self"
 

@@ -9,25 +9,27 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import stat
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from tablevault_like.errors import TVFileError
-from tablevault_like.functions.file_arguments import file_arguments
+from tablevault_like.functions.file_arguments import files_by_default
 from tablevault_like.references.cells import PLAIN_TYPES
 from tablevault_like.storage import files
-from tablevault_like.storage.values import digest
+from tablevault_like.storage.digests import digest
+
+PathName: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _PLAIN_BUT_TEXT = PLAIN_TYPES - {str}
 _SETTLED = 2_000_000_000
@@ -79,22 +81,25 @@ class Contents:
             return value.assign(**{name: value[name].map(self.instead_of) for name in held}) if held else value
         return value
 
-    def of_path(self, path: str | Path) -> object:
-        """Return what tells the content of a file, or of all files below a folder, from any other; None if it is gone.
+    def of_path(self, path: PathName) -> object:
+        """Return what tells the content of a file, or of all that is below a folder, from any other; None for nothing.
 
         What may be there, but can't be read (something on the network, for instance), is another thing each time.
         """
-        name = os.fspath(path)
         try:
+            name = os.fsdecode(path)
             if "://" in name:
                 return uuid.uuid4().hex
             if os.path.isdir(name):  # noqa: PTH112 - as os.walk takes it
-                found = ([os.path.relpath(each, name), self.of_path(each)] for each in _files_below(name))
+                found = [
+                    [os.path.relpath(each, name), "~folder" if is_folder else self.of_path(each)]
+                    for each, is_folder in _all_below(name)
+                ]
                 return sorted(found, key=itemgetter(0))
             return self._sha256(name)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, TVFileError):
+        except (OSError, TypeError, ValueError, TVFileError):
             return uuid.uuid4().hex
 
     def _artifact(self, path: str) -> object:
@@ -128,7 +133,7 @@ class InputHash:
         self, function: Callable[..., object], constants: Sequence[object], contents: Contents | None = None
     ) -> None:
         self._contents = Contents() if contents is None else contents
-        self._files = _paths_by_default(function)
+        self._files = files_by_default(function)
         self._constants = digest(*map(self._contents.instead_of, constants))
 
     def of(self, arguments: Mapping[str, object], inputs: Sequence[object]) -> bytes:
@@ -137,30 +142,40 @@ class InputHash:
         plain = contents.plain_types
         counted = [value if type(value) in plain else contents.instead_of(value) for value in inputs]
         for name, default in self._files.items():
-            counted += [contents.of_path(path) for path in _paths(arguments.get(name, default))]
+            counted += [contents.of_path(path) for path in paths_in(arguments.get(name, default))]
         return digest(self._constants, *counted)
 
 
-def _paths_by_default(function: Callable[..., object]) -> dict[str, object]:
-    """Return what the arguments that name files are if they aren't given."""
-    names = file_arguments(function)
-    parameters = inspect.signature(function).parameters if names else {}
-    return {name: parameters[name].default if name in parameters else None for name in names}
+def paths_in(value: object) -> Iterator[PathName]:
+    """Yield the paths that a value holds, always in the same order.
+
+    They are all texts, bytes and path objects in it, the keys of dicts too: which of them are options, nobody knows.
+    """
+    match value:
+        case str() | bytes() | os.PathLike():
+            yield value
+        case Mapping():
+            for key, item in value.items():
+                yield from paths_in(key)
+                yield from paths_in(item)
+        case set() | frozenset():
+            yield from sorted((path for item in value for path in paths_in(item)), key=os.fsencode)
+        case list() | tuple() | deque():
+            for item in value:
+                yield from paths_in(item)
+        case pd.DataFrame():
+            for place in range(value.shape[1]):
+                yield from paths_in(value.iloc[:, place])
+        case pd.Series() | pd.Index():
+            if not pd.api.types.is_numeric_dtype(value.dtype):
+                yield from paths_in(value.tolist())
+        case np.ndarray():
+            if value.dtype.kind in "OUS":
+                yield from paths_in(value.ravel().tolist())
 
 
-def _paths(value: object) -> Iterator[str | Path]:
-    if isinstance(value, str | Path):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _paths(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _paths(item)
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    """Yield the paths of all that isn't a folder, through links too, but through each folder once."""
+def _all_below(folder: str) -> Iterator[tuple[str, bool]]:
+    """Yield the paths of all there is, and whether it is a folder: through links too, but through each folder once."""
     seen: set[str] = set()
 
     def refuse(error: OSError) -> None:
@@ -172,7 +187,8 @@ def _files_below(folder: str) -> Iterator[str]:
             below.clear()
             continue
         seen.add(real)
-        yield from (os.path.join(place, name) for name in names)  # noqa: PTH118
+        for found, is_folder in ((names, False), (below, True)):
+            yield from ((os.path.join(place, name), is_folder) for name in found)  # noqa: PTH118
 
 
 def _state(path: str) -> tuple[int, ...]:

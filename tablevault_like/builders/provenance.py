@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,19 @@ class Provenance:
         self._folder = folder
 
     @classmethod
-    def write(cls, folder: Path, plan: Plan, store: RowReader, *, table: Path, rows: int) -> None:
+    def write(
+        cls,
+        folder: Path,
+        plan: Plan,
+        store: RowReader,
+        *,
+        table: Path,
+        rows: int,
+        has_frame: Callable[[str], bool] = lambda builder: False,
+    ) -> None:
         """Write what the plan and the row store tell of an instance's ``rows`` rows, which are in the file ``table``.
 
-        The caller syncs the folder.
+        ``has_frame`` tells whether a dataframe builder's frame was kept. The caller syncs the folder.
         """
         folder.mkdir()
         files.write_file(folder / "plan.json", plan.to_json())
@@ -83,7 +93,7 @@ class Provenance:
         for builder in plan.builders:
             has_rows = not builder.is_index and builder.return_type is not ReturnType.DATAFRAME
             input_hash = store.input_hash(builder.name)
-            if has_rows and store.counts(builder.name).done < rows:
+            if not (store.counts(builder.name).done >= rows if has_rows else has_frame(builder.name)):
                 input_hash = None
             told.append(
                 {
@@ -102,11 +112,11 @@ class Provenance:
 
     def builders(self) -> tuple[BuilderOrigin, ...]:
         """Return the builders of the instance; none if it was made by hand, or by a version that kept nothing of it."""
-        return tuple(builder for builder, _ in self._read()[0])
+        return tuple(builder for builder, _ in self._told[0])
 
     def rows(self, builder: str, *, count: int) -> RowOrigins | None:
         """Return how the ``count`` rows of a builder were made, None if they weren't recorded one by one."""
-        builders, recipes = self._read()
+        builders, recipes = self._told
         if not any(each.name == builder and has_rows for each, has_rows in builders):
             return None
         path = self._folder / f"{builder}.parquet"
@@ -125,8 +135,9 @@ class Provenance:
             raise _damaged(path, f"it has {len(frame)} rows, the instance {count}")
         return found
 
-    def _read(self) -> tuple[list[tuple[BuilderOrigin, bool]], dict[int, str]]:
-        """Return the builders, each with whether its rows were recorded one by one, and the recipes by number."""
+    @cached_property
+    def _told(self) -> tuple[list[tuple[BuilderOrigin, bool]], dict[int, str]]:
+        """The builders, each with whether its rows were recorded one by one, and the recipes by number."""
         path = self._folder / "builders.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

@@ -82,14 +82,18 @@ class Reuse:
     def whole(self, columns: Sequence[str], input_hash: bytes) -> pa.Table | None:
         """Return the columns that a function made for all rows at once, None if it hasn't made these.
 
-        ``input_hash`` is that of the recipe, too.
+        Their artifacts are in place then. ``input_hash`` is that of the recipe, too.
         """
+        found = self.known_whole(columns, input_hash)
+        return found if found is not None and self.take_artifacts(found) else None
+
+    def known_whole(self, columns: Sequence[str], input_hash: bytes) -> pa.Table | None:
+        """Return what ``whole`` does, and leave the artifacts where they are."""
         table = self._origin.table
         is_same = len(self.places) == table.num_rows and bool((self.places == np.arange(table.num_rows)).all())
         for builder in self._origin.provenance.builders():
             if (builder.changed_columns, builder.input_hash) == (tuple(columns), input_hash):
-                found = table.select(list(columns)) if is_same and set(columns) <= set(table.column_names) else None
-                return found if found is not None and self.take_artifacts(found) else None
+                return table.select(list(columns)) if is_same and set(columns) <= set(table.column_names) else None
         return None
 
     @cached_property

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -32,11 +33,14 @@ from tablevault_like.model import Reuse as ReuseMode
 from tablevault_like.references.arguments import Bound
 from tablevault_like.references.keywords import Keyword
 from tablevault_like.storage import artifacts, files, tables
-from tablevault_like.storage.values import digest, encode_cells
+from tablevault_like.storage.digests import digest
+from tablevault_like.storage.values import encode_cells
 
 __all__ = ["BuilderRun", "Building", "Progress"]
 
 _BLOCK = 8192
+
+_log = logging.getLogger(__name__)
 
 
 class BuilderRun:
@@ -179,14 +183,19 @@ class BuilderRun:
         if reusable is None:
             return missing
         left: list[int] = []
+        failed = {each.index for each in self.building.store.failures(self.name)}
         for start in range(0, len(missing), _BLOCK):
             if self.building.stop.requested:
                 raise self.building.interrupted()
             block = missing[start : start + _BLOCK].tolist()
             taken = reusable.take(block, lambda row: inputs.of(*self._row(bound, row, self._key(row))))
-            recorder.reuse(taken)
             indexes = {row.index for row in taken}
+            if failed & indexes:
+                # Or else the attempts that failed, with other code, would make them rows that were made here.
+                self.building.store.forget(self.name, failed & indexes)
+            recorder.reuse(taken)
             left += [row for row in block if row not in indexes]
+        self._tell_reuse(len(missing) - len(left), of=len(missing))
         return np.array(left, np.int64)
 
     # Rows as a generator yields them
@@ -197,6 +206,8 @@ class BuilderRun:
         recorded = building.store.recorded(self.name)
         resumes = Keyword.RESUME_FROM in self.spec.arguments.keywords
         recorder = self._recorder(done=len(recorded), total=total)
+        if total and recorder.reused == total:
+            return  # taken over by a worker that died then: nobody needs to be asked whether there is more
         stream = RowStream(self.function, self.spec.changed_columns, recorded=recorded, resumes=resumes, total=total)
         bound = self._bind(resume_from=len(recorded))
         work = self._whole_work(bound)
@@ -212,6 +223,7 @@ class BuilderRun:
                 # At once: if it were in parts, a resume would take the first of them for a generator's.
                 rows = enumerate(tables.cells_of(made))
                 recorder.reuse([ReusedRow(row, encode_cells(cells), None) for row, cells in rows])
+                self._tell_reuse(made.num_rows, of=made.num_rows)
                 return
         calls = building.engine.stream(stream, work, stop=building.stop, enter=building.enter)
         recorder.record(calls, first=len(recorded) if resumes else 0)
@@ -242,20 +254,27 @@ class BuilderRun:
     def _run_frame(self) -> pa.Table:
         total = None if self.spec.is_index else self._rows_to_fill()
         if self._frame_path.exists():
-            table = self.columns()
-        else:
-            self.report(Progress(0, 0, total))
-            bound = self._bind()
-            work = self._whole_work(bound)
-            input_hash = self._call_hash(bound, work)
-            made = self._made_before(input_hash)
-            if made is not None:
-                self._keep(made, input_hash)
-                self.report(Progress(made.num_rows, 0, made.num_rows, reused=made.num_rows))
-                return made
-            table = self._call_for_frame(work, total)
-            self._keep(table, input_hash)
-        self.report(Progress(table.num_rows, 0, table.num_rows))
+            return self._kept_frame()
+        self.report(Progress(0, 0, total))
+        bound = self._bind()
+        work = self._whole_work(bound)
+        input_hash = self._call_hash(bound, work)
+        made = self._made_before(input_hash)
+        table = self._call_for_frame(work, total) if made is None else made
+        self._keep(table, input_hash)
+        reused = 0 if made is None else made.num_rows
+        self._tell_reuse(reused, of=table.num_rows)
+        self.report(Progress(table.num_rows, 0, table.num_rows, reused=reused))
+        return table
+
+    def _kept_frame(self) -> pa.Table:
+        """Return the frame that was kept by a worker that died then: it may have counted none of its rows as reused."""
+        table, reused = self.columns(), 0
+        if self._reuse is not None:
+            input_hash = self.building.store.input_hash(self.name)
+            if input_hash is not None and self._reuse.known_whole(self.spec.changed_columns, input_hash) is not None:
+                reused = table.num_rows
+        self.report(Progress(table.num_rows, 0, table.num_rows, reused=reused))
         return table
 
     def _call_for_frame(self, work: Work, total: int | None) -> pa.Table:
@@ -297,10 +316,9 @@ class BuilderRun:
         draft = path.with_name(f".{uuid.uuid4().hex}.parquet")
         try:
             tables.write_arrow_table(draft, table)
-            self.building.store.set_input_hash(self.name, None)  # FencedError if this worker has lost its claim
+            # Before the frame, for without one it says nothing. FencedError if this worker has lost its claim.
+            self.building.store.set_input_hash(self.name, input_hash)
             files.place(draft, path)
-            if input_hash is not None:
-                self.building.store.set_input_hash(self.name, input_hash)
         finally:
             files.remove(draft)
 
@@ -353,6 +371,13 @@ class BuilderRun:
         if self._reuse is None or input_hash is None:
             return None
         return self._reuse.whole(self.spec.changed_columns, input_hash)
+
+    def _tell_reuse(self, reused: int, *, of: int) -> None:
+        if reused:
+            process_id = self.building.process_id
+            _log.info(
+                "Process %s, builder %s: %d of %d rows are reused from the origin", process_id, self.name, reused, of
+            )
 
     def _key(self, row: int | str) -> str:
         return f"{self.building.process_id}:{self.name}:{row}"

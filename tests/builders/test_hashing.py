@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 
-from tablevault_like.builders.hashing import Contents, InputHash
+from tablevault_like.builders.hashing import Contents, InputHash, PathName, paths_in
 from tablevault_like.functions.file_arguments import reads_files
 from tablevault_like.storage import files
 from tests.storage import exact as kinds
@@ -26,6 +30,16 @@ def plain(**arguments: object) -> None:
 @reads_files("path")
 def reading(path: object = "default.txt", other: object = None) -> None:
     raise AssertionError("nobody calls it")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A path of somebody else's class."""
+
+    name: str | bytes
+
+    def __fspath__(self) -> str | bytes:
+        return self.name
 
 
 def hash_of(*inputs: object, contents: Contents | None = None) -> bytes:
@@ -166,6 +180,72 @@ class TestFiles:
         (folder / "b.txt").rename(folder / "a.txt")
         (folder / "c.txt").rename(folder / "b.txt")
         assert both() != before
+
+    @pytest.mark.parametrize(
+        "named",
+        [
+            lambda path: str(path),
+            lambda path: path,
+            lambda path: PurePosixPath(path),
+            lambda path: Elsewhere(str(path)),
+            lambda path: Elsewhere(os.fsencode(path)),
+            lambda path: os.fsencode(path),
+            lambda path: [1, None, str(path)],
+            lambda path: (path, 2.5),
+            lambda path: deque([path]),
+            lambda path: {"first": {"second": [path]}},
+            lambda path: {str(path): "its title"},
+            lambda path: MappingProxyType({"first": path}),
+            lambda path: {str(path)},
+            lambda path: frozenset([path]),
+            lambda path: np.array([[str(path)]]),
+            lambda path: np.array([None, path], dtype=object),
+            lambda path: pd.Series([str(path), None], dtype="string"),
+            lambda path: pd.Series([str(path)], dtype="category"),
+            lambda path: pd.Index([str(path)]),
+            lambda path: pd.DataFrame({"n": [1], "path": [str(path)]}),
+            lambda path: pd.DataFrame([[1, [path]]], columns=["twice", "twice"]),
+            lambda path: [pd.DataFrame({"path": pd.Series([str(path)], dtype="str")})],
+        ],
+    )
+    def test_count_in_whatever_they_are_named(self, named: Callable[[Path], object], folder: Path) -> None:
+        for path, changed in ((folder / "a.txt", folder / "a.txt"), (folder, folder / "deep" / "a.txt")):
+            before = self.of(named(path))
+            assert before == self.of(named(path))
+            changed.write_text("changed")
+            assert self.of(named(path)) != before
+            (folder / "b.txt").unlink(missing_ok=True)
+            changed.write_text("A")
+
+    def test_of_a_set_are_in_order(self, folder: Path) -> None:
+        """Whatever order its members have in this interpreter."""
+        paths: list[PathName] = [f"{folder}/a.txt", f"{folder}/b.txt", folder / "deep" / "a.txt", os.fsencode(folder)]
+        texts = [os.fsdecode(path) for path in sorted(paths, key=os.fsencode)]
+        assert [os.fsdecode(path) for path in paths_in(set(paths))] == texts
+
+    @pytest.mark.parametrize("value", [None, 1, 2.5, True, pd.NA, pd.Series([1, 2]), np.arange(3), pd.DataFrame()])
+    def test_other_values_name_none(self, value: object) -> None:
+        assert list(paths_in(value)) == []
+
+    def test_an_empty_folder_is_something(self, folder: Path) -> None:
+        before = self.of(folder)
+        (folder / "deep" / "empty").mkdir()
+        assert self.of(folder) != before
+
+    def test_a_file_in_place_of_a_folder_is_another(self, tmp_path: Path) -> None:
+        (tmp_path / "in" / "x").mkdir(parents=True)
+        before = self.of(tmp_path / "in")
+        (tmp_path / "in" / "x").rmdir()
+        (tmp_path / "in" / "x").write_text("")
+        assert self.of(tmp_path / "in") != before
+
+    def test_what_is_bound_by_a_partial_names_one_too(self, folder: Path) -> None:
+        for bound in (partial(reading, f"{folder}/a.txt"), partial(partial(reading, other=1), path=folder / "a.txt")):
+            before = InputHash(bound, ()).of({}, ())
+            (folder / "a.txt").write_text("changed")
+            assert InputHash(bound, ()).of({}, ()) != before
+            (folder / "a.txt").write_text("A")
+            assert InputHash(bound, ()).of({}, ()) == before
 
     def test_a_default_names_one_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

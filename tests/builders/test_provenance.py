@@ -179,6 +179,30 @@ def test_nothing_more_is_kept_where_the_frame_says_it_all(tmp_path: Path) -> Non
     assert tables.read_table(mixed.provenance / "b.parquet")["cells"].tolist() == [None, "[1]", None]
 
 
+def test_the_plan_is_kept_unhashed(tmp_path: Path) -> None:
+    """What the recipes and hashes were made of: nobody can tell from those why a row was made anew."""
+    made = Made(tmp_path / "made", [(1,)], {})
+    assert Plan.from_json((made.provenance / "plan.json").read_text()) == plan(made.columns)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_frame_that_was_never_kept_has_no_input_hash(tmp_path: Path, is_kept: bool) -> None:
+    store: Any = Rows([], call_hash=b"hash")
+    whole = plan(["a"], return_type="dataframe")
+    Provenance.write(tmp_path / "p", whole, store, table=tmp_path, rows=3, has_frame=lambda builder: is_kept)
+    (found,) = Provenance(tmp_path / "p").builders()
+    assert found.input_hash == (b"hash" if is_kept else None)
+
+
+def test_it_is_read_once(tmp_path: Path) -> None:
+    made = Made(tmp_path / "made", [(1,)], {})
+    provenance = Provenance(made.provenance)
+    assert provenance.builders()
+    (made.provenance / "builders.json").unlink()
+    assert provenance.builders()
+    assert provenance.rows("b", count=1) is not None
+
+
 def test_a_row_that_is_not_there_is_never_reused(tmp_path: Path) -> None:
     assert Made(tmp_path / "made", [(1,), None, (3,)], {}).reused() == ["[1]", None, "[3]"]
 

@@ -14,7 +14,8 @@ from tablevault_like.builders.results import Positions, RowCall, RowError, RowRe
 from tablevault_like.engines.base import Work
 from tablevault_like.errors import TVTableError
 from tablevault_like.model import Row
-from tablevault_like.storage.values import decode, digest
+from tablevault_like.storage.digests import digest
+from tablevault_like.storage.values import decode
 
 
 @given(st.sets(st.integers(0, 30)), st.lists(st.integers(0, 30)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tablevault_like import TableVault
 from tests import states
 from tests.scenes import Calls
-from tests.tables import begin, build, column, index, write, write_code
+from tests.tables import Background, begin, build, builder, column, gates, index, write, write_code
 
 CODE = """
 from pathlib import Path
@@ -174,7 +175,144 @@ class TestNothingChanged:
         assert not again(size=LENGTH)
 
 
+class TestOneOfFiveColumns:
+    """Five columns of one table: two are made of others, and one of those of the other."""
+
+    @pytest.fixture
+    def again(self, vault: TableVault, calls: Calls) -> Again:
+        builders = {name: BUILDERS[name] for name in ("index", "shout", "length", "both", "page", "read")}
+        build(vault, "words", builders, code=CODE)
+        return Again(vault, calls)
+
+    @pytest.mark.parametrize(
+        ("builder", "old", "new", "made"),
+        [
+            ("shout", "return louder(word) + mark", "return mark + louder(word)", {"shout", "both"}),
+            ("length", "return len(word)", "return -len(word)", {"length", "both"}),
+            ("both", 'f"{left}/{right}"', 'f"{right}/{left}"', {"both"}),
+            ("page", "word * 2", "word * 3", {"page", "read"}),
+            ("read", "read_text()", "read_text().upper()", {"read"}),
+        ],
+    )
+    def test_is_made_again_with_what_depends_on_it_and_nothing_else(
+        self, again: Again, builder: str, old: str, new: str, made: set[str]
+    ) -> None:
+        assert CODE.count(old) == 1
+        write_code(again.vault, CODE.replace(old, new))
+        called = again()
+        assert {name.split()[0] for name in called} == made
+        assert called.total() == 3 * len(made)
+        assert reused(again.vault, again.process_id) == dict.fromkeys(
+            {"shout", "length", "both", "page", "read"} - made, 3
+        )
+
+
+class TestTheIndex:
+    def test_always_runs(self, vault: TableVault, calls: Calls) -> None:
+        code = CODE.replace("def rows():", "def rows():\n    note_call('rows')")
+        build(vault, "words", {"index": index("name"), "shout": SHOUT}, code=code)
+        again = Again(vault, calls)
+        assert again() == Counter(["rows"])
+        assert reused(vault, again.process_id) == {"shout": 3}
+
+
+class TestBuiltInFunctions:
+    """Random strings tell whether they were made anew."""
+
+    @pytest.mark.parametrize(
+        ("function", "return_type", "arguments"),
+        [
+            ("random_row_string", "row-wise", {}),
+            ("random_column_string", "dataframe", {"df": "<<self.{name}>>"}),
+            ("random_gen_string", "generator", {"df": "<<self.{name}>>"}),
+        ],
+    )
+    def test_are_reused_as_others_are(
+        self, vault: TableVault, calls: Calls, function: str, return_type: str, arguments: dict[str, str]
+    ) -> None:
+        made = builder(
+            "ColumnBuilder",
+            "made",
+            code_module="random_string",
+            is_custom=False,
+            python_function=function,
+            return_type=return_type,
+            arguments={"column_names": ["made"], **arguments},
+        )
+        build(vault, "words", {"index": index("name"), "made": made}, code=CODE)
+        again = Again(vault, calls)
+        again()
+        again.assert_same()
+        assert reused(vault, again.process_id) == {"made": 3}
+        again(made=made + "reuse: never\n")
+        assert not set(again.new["made"]) & set(again.old["made"])
+        assert reused(vault, again.process_id) == {}
+
+
+class TestWhatIsReused:
+    def test_is_told_in_the_log(self, again: Again, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO, "tablevault_like"):
+            again(shout=column("loud", function="shout", arguments={**NAME, "mark": "?"}))
+        told = [each.message for each in caplog.records if "reused" in each.message]
+        assert told == [
+            f"Process {again.process_id}, builder {name}: 3 of 3 rows are reused from the origin"
+            for name in ("length", "page", "read", "stream", "total")
+        ]
+
+    def test_is_counted_in_the_process(self, again: Again) -> None:
+        again()
+        process = again.vault.get_process(again.process_id)
+        assert (process.rows_done, process.rows_reused, process.rows_total) == (3, 3, 3)
+
+
 class TestForce:
+    @pytest.mark.parametrize("allow_multiple", [True, False], ids=["own artifacts", "the table's artifacts"])
+    def test_leaves_the_old_result_until_the_new_one_is_complete(self, vault: TableVault, allow_multiple: bool) -> None:
+        code = (
+            CODE
+            + """
+
+def wait(word):
+    from tests.tables import GATES
+    if "middle" in GATES:
+        GATES["middle"].enter()
+    return word
+"""
+        )
+        vault.create_table("words", allow_multiple_artifacts=allow_multiple)
+        wait = column("waited", function="wait", arguments=NAME)
+        build(vault, "words", {"index": index("name"), "page": PAGE, "wait": wait}, code=code)
+        old = vault.get_dataframe("words")
+        (made,) = vault.get_table_instances("words")
+        shown = Path(vault.db_dir, "words", *([made] if allow_multiple else []), "artifacts")
+        write_code(vault, code.replace("word * 2", "word * 3"))
+        vault.create_instance("words", copy=True)
+        with gates("middle") as (middle,):
+            running = Background(vault.execute_instance, "words", force_execute=True)
+            middle.await_arrival()  # all pages are written by now
+            assert vault.get_table_instances("words") == [made]
+            pd.testing.assert_frame_equal(vault.get_dataframe("words"), old)
+            texts = [Path(page).read_text() for page in old["page"]]
+            assert texts == ["antant", "beebee", "catcat"]
+            assert {path.name: path.read_text() for path in shown.iterdir()} == {
+                f"{word}.txt": word * 2 for word in ("ant", "bee", "cat")
+            }
+            middle.open()
+            running.result()
+        assert len(vault.get_table_instances("words")) == 2
+        new = vault.get_dataframe("words")
+        assert [Path(page).read_text() for page in new["page"]] == ["antantant", "beebeebee", "catcatcat"]
+        assert [Path(page).read_text() for page in old["page"]] == texts
+        states.assert_sound(Path(vault.db_dir))
+
+    def test_that_fails_leaves_the_old_result(self, again: Again) -> None:
+        write_code(again.vault, CODE.replace("return len(word)", "return len(word) / (word != 'cat')"))
+        old = again.vault.get_dataframe("words")
+        with pytest.raises(ZeroDivisionError):
+            again(force=True)
+        pd.testing.assert_frame_equal(again.vault.get_dataframe("words"), old)
+        states.assert_sound(Path(again.vault.db_dir))
+
     def test_makes_everything_anew(self, again: Again) -> None:
         assert again(force=True).total() == 17
         again.assert_same()
@@ -237,15 +375,37 @@ class TestChangedRows:
         assert again() == Counter(["total"])
 
     def test_three_of_many_are_three_calls(self, vault: TableVault, calls: Calls) -> None:
-        names = [f"n{number}" for number in range(2_000)]
+        names = [f"n{number}" for number in range(10_000)]
         write(vault, "names", pd.DataFrame({"name": names}))
         builders = {"index": index("name", function="keyed", arguments={"names": "<<names.{name}>>"}), "shout": SHOUT}
         build(vault, "words", builders, code=CODE)
-        for place in (7, 500, 1_999):
+        for place in (7, 500, 9_999):
             names[place] = "new"
         write(vault, "names", pd.DataFrame({"name": names}))
 
-        assert Again(vault, calls)() == Counter({"shout new": 3})
+        again = Again(vault, calls)
+        assert again() == Counter({"shout new": 3})
+        assert reused(vault, again.process_id) == {"shout": 9_997}
+
+    def test_are_matched_by_their_position_without_a_key(self, vault: TableVault, calls: Calls) -> None:
+        """Rows that stand elsewhere now are made anew, as one that differs is."""
+        by_position = index("name", function="keyed", arguments={"names": "<<names.{name}>>"})
+        write(vault, "names", pd.DataFrame({"name": ["ant", "bee", "cat", "dog"]}))
+        build(vault, "words", {"index": by_position, "shout": SHOUT}, code=CODE)
+        write(vault, "names", pd.DataFrame({"name": ["ant", "cow", "cat"]}))
+        again = Again(vault, calls)
+        assert again() == Counter(["shout cow"])
+        assert reused(vault, again.process_id) == {"shout": 2}
+        write(vault, "names", pd.DataFrame({"name": ["ant", "new", "cow", "cat"]}))
+        assert again() == Counter(["shout new", "shout cow", "shout cat"])
+        assert again.new["loud"].tolist() == ["ANT!", "NEW!", "COW!", "CAT!"]
+
+    def test_of_a_table_that_was_renamed_are_known(self, again: Again) -> None:
+        again.vault.rename_table("terms", "names")
+        renamed = KEYED.replace("<<names.", "<<terms.")
+        assert not again(words_index=renamed)
+        write(again.vault, "terms", pd.DataFrame({"name": ["ant", "cow", "cat"]}))
+        assert again() == Counter(["shout cow", "page cow", "total"])
 
 
 class TestWhatWasInterrupted:

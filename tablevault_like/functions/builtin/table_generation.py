@@ -142,9 +142,10 @@ def create_paper_table_from_folder(
     """Copy the files of a folder that end in ``extension`` into ``artifact_folder``, and return a row for each copy.
 
     Columns: ``file_name`` (without its extension), ``artifact_name`` and ``original_path``. If ``copies`` is more than
-    one, the names get a number each (``paper_0.pdf``). Files are taken in the order of their names; folders inside
-    are left alone. Give ``artifact_name`` the dtype ``artifact_string``, and pass
-    ``~ARTIFACT_FOLDER~`` for ``artifact_folder``.
+    one, the names get a number each (``paper_0.pdf``). Files are taken in the order of their names; folders inside, and
+    files whose names start with a dot, are left alone. Give ``artifact_name`` the dtype ``artifact_string``, and pass
+    ``~ARTIFACT_FOLDER~`` for ``artifact_folder``. Of a link to a file in the folder the file is copied; raises
+    ``TVArgumentError`` for one that leads out of the folder, or to nothing.
     """
     if copies < 1:
         raise TVArgumentError(f"copies is {copies}; it must be at least 1.")
@@ -169,6 +170,10 @@ def create_artifact_table_from_folder(
     of folders inside are taken, too, and ``artifact_name`` holds their path (``letters/first.txt``). Files are
     taken in the order of their paths; those whose names start with a dot are left out. Give ``artifact_name`` the dtype
     ``artifact_string``, and pass ``~ARTIFACT_FOLDER~`` for ``artifact_folder``.
+
+    Of a link to a file in the folder the file is copied. Links to folders in it are left alone: with ``recursive`` what
+    is in them is taken where it lies. Raises ``TVArgumentError`` for a link that leads out of ``folder_dir``, or to
+    nothing.
     """
     source, target = _existing_folder(folder_dir), _existing_folder(artifact_folder)
     rows = []
@@ -265,11 +270,25 @@ def _from(path: Path) -> str:
 
 
 def _files(folder: Path, extension: str, *, recursive: bool = False) -> list[Path]:
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(
-        path
-        for path in found
-        if path.name.endswith(extension)
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    """Return the files to take. Raises TVArgumentError for a link that would be one of them, or a folder of them."""
+    found = []
+    for path in folder.rglob("*") if recursive else folder.iterdir():
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        is_wanted = path.name.endswith(extension)
+        if path.is_symlink() and (is_wanted or (recursive and path.is_dir())):
+            _check_link(path, folder)
+        if is_wanted and path.is_file():
+            found.append(path)
+    return sorted(found)
+
+
+def _check_link(path: Path, folder: Path) -> None:
+    end = Path(os.path.realpath(path))
+    if not end.is_relative_to(os.path.realpath(folder)):
+        raise TVArgumentError(
+            f"{path} is a link that leads out of the folder, to {end}, so nothing was copied. Put the file itself "
+            "there, or remove the link."
+        )
+    if not path.exists():
+        raise TVArgumentError(f"{path} is a link to {end}, which isn't there. Mend or remove it.")

@@ -249,6 +249,64 @@ class TestFromFolders:
         assert list(frame.columns) == ["file_name", "artifact_name", "original_path"]
         assert len(frame) == 0
 
+    def test_a_link_to_a_file_in_the_folder_is_taken_as_that_file(self, papers: Path, artifacts: Path) -> None:
+        (papers / "z.pdf").symlink_to("inner/c.pdf")
+        (papers / "again").symlink_to("inner")
+
+        frame = create_artifact_table_from_folder(str(papers), str(artifacts), ".pdf", recursive=True)
+
+        assert frame["artifact_name"].to_list() == ["a.pdf", "b.pdf", "inner/c.pdf", "z.pdf"]
+        assert (artifacts / "z.pdf").read_text() == "inner/c.pdf"
+        assert not (artifacts / "z.pdf").is_symlink()
+
+    def test_so_it_is_where_the_folder_is_reached_through_a_link(
+        self, papers: Path, artifacts: Path, tmp_path: Path
+    ) -> None:
+        (papers / "z.pdf").symlink_to("a.pdf")
+        (tmp_path / "alias").symlink_to(papers)
+
+        frame = create_paper_table_from_folder(str(tmp_path / "alias"), 1, str(artifacts))
+
+        assert frame["file_name"].to_list() == ["a", "b", "z"]
+
+    @pytest.mark.parametrize("make", [create_artifact_table_from_folder, create_paper_table_from_folder])
+    @pytest.mark.parametrize(
+        ("end", "message"),
+        [
+            ("../secret.pdf", r"inner\.pdf is a link that leads out of the folder, to .*/secret\.pdf"),
+            ("../missing.pdf", r"inner\.pdf is a link that leads out of the folder"),
+            ("missing.pdf", r"inner\.pdf is a link to .*/papers/missing\.pdf, which isn't there"),
+            ("inner.pdf", r"inner\.pdf is a link to .*, which isn't there"),
+        ],
+        ids=["file", "nothing", "nothing inside", "itself"],
+    )
+    def test_links_that_lead_outside_or_nowhere_are_refused(
+        self, papers: Path, artifacts: Path, make: Callable[..., object], end: str, message: str
+    ) -> None:
+        (papers.parent / "secret.pdf").write_text("secret")
+        (papers / "inner.pdf").symlink_to(end)
+        options = {"copies": 1} if make is create_paper_table_from_folder else {}
+
+        with pytest.raises(TVArgumentError, match=message):
+            make(str(papers), artifact_folder=str(artifacts), **options)
+        assert list(artifacts.iterdir()) == []
+
+    def test_a_link_to_a_folder_outside_is_refused_where_folders_inside_are_taken(
+        self, papers: Path, artifacts: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "outside").mkdir()
+        (papers / "away").symlink_to(tmp_path / "outside")
+
+        assert len(create_artifact_table_from_folder(str(papers), str(artifacts), ".pdf")) == 2
+        with pytest.raises(TVArgumentError, match="away is a link that leads out of the folder"):
+            create_artifact_table_from_folder(str(papers), str(artifacts), ".pdf", recursive=True)
+
+    def test_links_that_would_not_be_taken_may_lead_anywhere(self, papers: Path, artifacts: Path) -> None:
+        for name in (".link.pdf", "link.html"):
+            (papers / name).symlink_to("/nowhere")
+
+        assert len(create_artifact_table_from_folder(str(papers), str(artifacts), ".pdf", recursive=True)) == 3
+
     def test_missing_folders_and_no_copies_are_refused(self, papers: Path, artifacts: Path) -> None:
         with pytest.raises(TVArgumentError, match=r"The folder .* isn't there"):
             create_paper_table_from_folder(str(papers), 1, str(artifacts / "missing"))
