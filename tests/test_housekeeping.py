@@ -54,7 +54,7 @@ class TestPermissions:
         immutable = {
             path.relative_to(vault_dir.parent).as_posix()
             for instance in (path.parent for path in vault_dir.rglob("manifest.json"))
-            for path in [*instance.rglob("*"), *instance.parent.glob("artifacts/*")]
+            for path in [*instance.rglob("*"), *instance.parent.joinpath("artifacts").rglob("*")]
             if path.is_file()
         }
 
@@ -164,6 +164,28 @@ class TestTheFileTree:
         assert "TEMP_base/" in table
         assert "scores/" not in table
         assert "TEMP_base/" not in instance
+
+    def test_leaves_out_no_more_than_it_is_told_to(self, vault_dir: Path) -> None:
+        """Packages, modules and artifacts may have the names of the vault's own folders."""
+        vault = TableVault(vault_dir, "ada", create=True)
+        vault.create_table("words")
+        vault.create_instance("words")
+        artifacts = Path(vault.get_artifact_folder("words"))
+        for folder in (vault_dir / "code_functions", artifacts):
+            for name in ("artifacts", "builders", "code", "metadata"):
+                (folder / name).mkdir()
+                (folder / name / f"{name}_{folder.name}").touch()
+
+        everything = self.shown(vault, artifact_files=True)
+        only_code = self.shown(vault, builder_files=False)
+        only_artifacts = self.shown(vault, code_files=False, builder_files=False, artifact_files=True)
+
+        for name in ("artifacts", "builders", "code", "metadata"):
+            in_code, in_artifacts = f"{name}_code_functions", f"{name}_artifacts"
+            assert (in_code in everything, in_artifacts in everything) == (True, True)
+            assert (in_code in only_code, in_artifacts in only_code) == (True, False)
+            assert (in_code in only_artifacts, in_artifacts in only_artifacts) == (False, True)
+        assert "words_index.yaml" not in only_artifacts
 
     def test_of_an_instance_without_its_table_is_refused(self, copy_dir: Path, made: str) -> None:
         with pytest.raises(TVArgumentError, match="table_name is missing"):

@@ -2,8 +2,10 @@
 
 1. A cell leads to a regular file inside the folder, or it is refused: no absolute path, no ``..``, no link in any part.
 2. In a finished instance cells and files match: every cell has its file, every file (hidden ones aside) a cell.
-3. An artifact is on the disk before the row that names it is recorded.
+3. An artifact is on the disk before the row that names it is recorded, as a file of its own: what has other names, by
+   hard links, becomes a copy, so that nobody can write to it through them.
 4. Files are kept by content: what an earlier instance has takes no disk space again, where the file system allows that.
+5. Nobody may do more with them, and with their folders, than the umask lets them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 
+_FOLDER = "~ARTIFACT_FOLDER~"
+_WRITE_IT = f"Write it into {_FOLDER}, the artifact folder of the instance, first."
+
 # What no artifact name has: an empty part, ".", "..", a leading or trailing slash, a NUL.
 _UNSAFE = re.compile(r"(^|/)\.{0,2}(/|\Z)|\x00")
 
@@ -33,38 +39,48 @@ def resolve(folder: Path, name: str) -> Path:
 
     Raises TVArtifactError unless it is a regular file below ``folder`` that is reached without following a link.
     """
-    path = folder / _checked(name)
-    parts = name.split("/")
-    for length in range(1, len(parts)):
-        _check_kind(folder.joinpath(*parts[:length]), name, is_folder=True)
-    _check_kind(path, name, is_folder=False)
-    return path
+    refused = _refusal(folder, name)
+    if refused is not None:
+        raise refused.error()
+    return folder / name
 
 
 def check_artifacts(
-    frame: pd.DataFrame, artifact_columns: Sequence[str], folder: Path, *, source: Path | None = None
+    frame: pd.DataFrame,
+    artifact_columns: Sequence[str],
+    folder: Path,
+    *,
+    source: Path | None = None,
+    is_kept: bool = True,
+    missing: str | None = None,
 ) -> None:
     """Raise TVArtifactError unless the cells of ``artifact_columns`` and the files in ``folder`` match.
 
     A missing cell names nothing. Several cells may name the same file. Without any, the folder needn't exist. What
-    people have put there lies in ``source``, from which it was copied.
+    people have put there lies in ``source``, from which it was copied. For the message: ``is_kept`` tells whether the
+    folder will still be there when somebody reads it, and ``missing`` what to do about a file that isn't there; without
+    it the names are what a function has returned.
     """
     found = dict(_walk(folder, ""))
     named: set[str] = set()
     problems: list[str] = []
+    mends: dict[str, None] = {}
     for column in artifact_columns:
         for row, name in _names(frame[column]):
             if not found.get(name):
-                try:
-                    resolve(folder, name)
-                except TVArtifactError as error:
-                    problems.append(f"row {row} of column {column!r}: {error}")
+                refused = _refusal(folder, name, source=source, missing=missing)
+                if refused is not None:
+                    problems.append(f"row {row} of column {column!r}: {refused.what}")
+                    mends.setdefault(refused.mend)
             named.add(name)
     if problems:
-        raise TVArtifactError(_listed(f"{_counted(len(problems), 'artifact cell')} without a usable file", problems))
+        told = _listed(f"{_counted(len(problems), 'artifact cell')} without a usable file", problems)
+        raise TVArtifactError(" ".join([told, *filter(None, list(mends)[:_SHOWN])]))
     extra = [name for name in found if name not in named and not _is_hidden(name)]
     if extra:
-        where = source if source is not None and any((source / name).exists() for name in extra) else folder
+        where: Path | str = folder if is_kept else _FOLDER
+        if source is not None and any((source / name).exists() for name in extra):
+            where = source
         raise TVArtifactError(
             _listed(f"{_counted(len(extra), 'file')} in {where} that no artifact cell names", map(repr, sorted(extra)))
             + " Name them in a column of dtype artifact_string, remove them, or let their names begin with a dot."
@@ -86,14 +102,19 @@ def remove_strays(folder: Path, *, named: Callable[[], Collection[str]], source:
 
 
 def sync_artifacts(folder: Path, names: Iterable[str]) -> None:
-    """Put the named files, and the folders that lead to them, on the disk.
+    """Put the named files, each as one of its own, and the folders that lead to them, on the disk.
 
-    Raises TVArtifactError for a name that ``resolve`` refuses; nothing may be recorded of its row then.
+    Raises TVArtifactError for a name that ``resolve`` refuses; nothing may be recorded of its row then. Nobody else may
+    use ``draft_of(folder)`` meanwhile.
     """
     folders: set[Path] = set()
     for name in dict.fromkeys(names):
         path = resolve(folder, name)
-        files.sync_file(path)
+        if path.lstat().st_nlink > 1:
+            with files.opened(path) as reader:
+                links.separate(reader, path, draft=draft_of(folder))
+        else:
+            files.sync_file(path)
         while path != folder:
             path = path.parent
             folders.add(path)
@@ -142,18 +163,29 @@ def keep_by_content(
 ) -> dict[str, str]:
     """Let the files in ``folder`` share the disk space of those in earlier instances, and return the SHA-256 of each.
 
-    Nobody may write to the folder any more. ``digests`` are of files that were read already, by name. A file that can't
-    be shared stays as it is. The caller syncs the folder.
+    First each becomes a file of its own, and it and the folders lose the permissions that the umask forbids. Nobody may
+    write to the folder any more. ``digests`` are of files that were read already, by name. A file that can't be shared
+    stays as it is. The caller syncs the folder.
     """
+    draft = draft_of(folder)
+    mode = files.new_folder_mode(draft)
+    files.narrow_folders(folder, mode)
     known: dict[tuple[str, int], Path] | None = None
     found = {}
     for name, file in files.open_files(folder):
-        digest = found[name] = (digests or {}).get(name) or files.sha256(file)
+        path, size = folder / name, os.fstat(file).st_size
+        if os.fstat(file).st_nlink > 1:
+            digest = links.separate(file, path, draft=draft)
+            size = path.lstat().st_size
+        else:
+            files.narrow(file, mode)
+            digest = (digests or {}).get(name) or files.sha256(file)
+        found[name] = digest
         if known is None:
             known = _by_content(earlier)
-        original = known.get((digest, os.fstat(file).st_size))
+        original = known.get((digest, size))
         if original is not None:
-            links.share(original, folder / name, sha256=digest, draft=draft_of(folder))
+            links.share(original, path, sha256=digest, draft=draft)
     return found
 
 
@@ -174,12 +206,17 @@ def draft_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.new")
 
 
+def stored_name(value: object, folder: Path) -> object:
+    """Return the name of an artifact that is given by the path which ``absolute_paths`` shows; others as they are."""
+    return value.removeprefix(_base(folder)) if isinstance(value, str) else value
+
+
 def absolute_paths(frame: pd.DataFrame, columns: Iterable[str], folder: Path) -> pd.DataFrame:
     """Return the frame with the cells of ``columns`` as absolute paths. Missing cells stay missing.
 
     Raises TVArtifactError for a name that would lead out of ``folder``. The files themselves are not looked at.
     """
-    base = f"{os.path.abspath(folder)}/"  # noqa: PTH100 - a folder that is reached through a link keeps its name
+    base = _base(folder)
     changed = {}
     for column in columns:
         for _, name in _names(frame[column]):
@@ -188,28 +225,65 @@ def absolute_paths(frame: pd.DataFrame, columns: Iterable[str], folder: Path) ->
     return frame.assign(**changed) if changed else frame
 
 
+def _base(folder: Path) -> str:
+    """Return what comes before an artifact's name in its absolute path."""
+    return f"{os.path.abspath(folder)}/"  # noqa: PTH100 - a folder that is reached through a link keeps its name
+
+
 def _checked(name: str) -> str:
     if _UNSAFE.search(name):
-        raise TVArtifactError(
-            f"The artifact name {_shown(name)} is not allowed: it must be the path of a file relative to "
-            "~ARTIFACT_FOLDER~, with '/' between its parts and without '.' and '..'."
-        )
+        raise _not_allowed(name).error()
     return name
 
 
-def _check_kind(path: Path, name: str, *, is_folder: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why a name leads to no artifact, and what to do about it."""
+
+    what: str
+    mend: str
+    cause: OSError | ValueError | None = None
+
+    def error(self) -> TVArtifactError:
+        error = TVArtifactError(f"{self.what} {self.mend}".rstrip())
+        error.__cause__ = self.cause
+        return error
+
+
+def _refusal(folder: Path, name: str, *, source: Path | None = None, missing: str | None = None) -> _Refused | None:
+    """Return what is wrong with the artifact ``name`` in ``folder``, ``None`` if it can be used."""
+    if _UNSAFE.search(name):
+        return _not_allowed(name, [folder, source], is_returned=missing is None)
+    parts = name.split("/")
+    for length in range(1, len(parts)):
+        refused = _wrong_kind(folder.joinpath(*parts[:length]), name, is_folder=True, missing=missing)
+        if refused is not None:
+            return refused
+    return _wrong_kind(folder / name, name, is_folder=False, missing=missing)
+
+
+def _not_allowed(name: str, folders: Iterable[Path | None] = (), *, is_returned: bool = True) -> _Refused:
+    where = _FOLDER if is_returned else "the artifact folder of the instance"
+    what = f"The artifact name {_shown(name)} is not allowed: it must be the path of a file relative to {where}"
+    for folder in folders:
+        inside = name if folder is None else name.removeprefix(_base(folder))
+        if inside != name and not _UNSAFE.search(inside):
+            return _Refused(f"{what}.", f"{'Return' if is_returned else 'Write'} {_shown(inside)}.")
+    return _Refused(f"{what}, with '/' between its parts and without '.' and '..'.", "")
+
+
+def _wrong_kind(path: Path, name: str, *, is_folder: bool, missing: str | None) -> _Refused | None:
     try:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise TVArtifactError(
-            f"The artifact {_shown(name)} doesn't exist. Write it into ~ARTIFACT_FOLDER~ before its name is returned."
-        ) from None
+        return _Refused(f"The artifact {_shown(name)} doesn't exist.", missing or _WRITE_IT)
     except (OSError, ValueError) as error:  # a name that is too long, or that the file system can't hold
-        raise TVArtifactError(f"The artifact {_shown(name)} can't be found: {error}.") from error
+        return _Refused(f"The artifact {_shown(name)} can't be found: {error}.", "Give it another name.", error)
     if stat.S_ISLNK(mode):
-        raise TVArtifactError(f"The artifact {_shown(name)} is a link, or behind one. Copy the file itself there.")
+        return _Refused(f"The artifact {_shown(name)} is a link, or behind one.", "Copy the file itself there.")
     if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
-        raise TVArtifactError(f"The artifact {_shown(name)} is not a regular file. Return the name of a file.")
+        return _Refused(f"The artifact {_shown(name)} is not a regular file.", "Give the name of a file.")
+    return None
 
 
 def _names(cells: pd.Series[str]) -> Iterator[tuple[int, str]]:

@@ -33,6 +33,8 @@ _FICLONE = 0x40049409
 """The request that makes one file share the blocks of another, of Linux (``linux/fs.h``)."""
 WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 """What no file of a materialized instance has in its mode."""
+READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+"""What tells in a mode who may read."""
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "lustre", "9p"}
 )
@@ -320,6 +322,32 @@ def protect(file: Path | int) -> None:
     mode = os.stat(file).st_mode
     if mode & WRITABLE:  # one that shares its content with another user's is read-only already
         os.chmod(file, stat.S_IMODE(mode) & ~WRITABLE)
+
+
+def new_folder_mode(draft: Path) -> int:
+    """Return the permissions that a folder gets which is made at ``draft``: those that the umask leaves.
+
+    The umask itself can only be asked for by changing it, for all threads.
+    """
+    remove(draft)
+    draft.mkdir()
+    try:
+        return stat.S_IMODE(draft.stat().st_mode) & 0o777
+    finally:
+        draft.rmdir()
+
+
+def narrow(descriptor: int, mode: int) -> None:
+    """Take from an open file or folder of this user the permissions that aren't in ``mode``."""
+    found = os.fstat(descriptor)
+    if stat.S_IMODE(found.st_mode) & 0o777 & ~mode and found.st_uid == os.geteuid():
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & (mode | ~0o777))
+
+
+def narrow_folders(root: Path, mode: int) -> None:
+    """Take from ``root``, and all folders below, the permissions that aren't in ``mode``. No link is followed."""
+    for _, _, _, descriptor in os.fwalk(root):
+        narrow(descriptor, mode)
 
 
 def unprotect_tree(root: Path) -> None:

@@ -1,6 +1,7 @@
 """Let files of the same content take their disk space once.
 
-1. A file is shared with a read-only one that nobody writes to any more, or not at all.
+1. A file is shared with a read-only one that nobody writes to any more, and that no more people may read, or not at
+   all. One that has other names already becomes a file of its own first (``separate``).
 2. Where the file system can, both keep an identity of their own and share blocks (a reflink); else they become one file
    with two names (a hard link), and what removes one of the names leaves the other. Never across file systems.
 3. Where neither works there is a copy, and nothing fails.
@@ -35,7 +36,8 @@ def share(original: Path, target: Path, *, sha256: str, draft: Path) -> bool:
             if os.path.samestat(found, there):
                 return True
             is_alike = (found.st_dev, found.st_size) == (there.st_dev, there.st_size)
-            if not is_alike or found.st_mode & files.WRITABLE or files.sha256(reader) != sha256:
+            is_wider = found.st_mode & ~there.st_mode & files.READABLE
+            if not is_alike or is_wider or found.st_mode & files.WRITABLE or files.sha256(reader) != sha256:
                 return False
             os.fsync(reader)  # somebody may have copied the vault here with another tool
             if not _link(reader, original, draft):
@@ -44,6 +46,19 @@ def share(original: Path, target: Path, *, sha256: str, draft: Path) -> bool:
         return False
     draft.replace(target)
     return True
+
+
+def separate(reader: int, target: Path, *, draft: Path) -> str:
+    """Replace a file that has other names by a copy of its own, and return its SHA-256. The others stay as they are.
+
+    ``reader`` is ``target``, open for reading at its beginning; ``draft`` is a free path on its file system. The copy
+    is synced, with the same times, and permissions that are no wider. The caller syncs the folder.
+    """
+    files.remove(draft)
+    digest = files.copy_open_file(reader, draft)
+    _look_like(reader, draft)
+    draft.replace(target)
+    return digest
 
 
 def mirror_tree(source: Path, target: Path) -> None:

@@ -53,6 +53,8 @@ _ROW_GROUP_BYTES = 64 << 20
 _ROW_GROUP_ROWS = 1 << 17
 _COMPRESSED_BYTES = 1 << 16
 """Smaller tables are not compressed: setting up costs more than it saves."""
+_BUFFER_BYTES = 1 << 16
+"""How much of a column is read at a time."""
 
 
 def table_from_cells(
@@ -234,7 +236,8 @@ def iterate_batches(
     with ExitStack() as stack:
         file, source = stack.enter_context(_opened(path))
         names = _chosen(file, columns)
-        pieces = _chosen_pieces(file, source, names, batch_size, wanted)
+        size = batch_size if rows is None else max(1, min(rows, batch_size))
+        pieces = _chosen_pieces(file, source, names, size, wanted)
         return _batches(stack.pop_all(), _first(pieces, rows), batch_size)
 
 
@@ -364,7 +367,12 @@ def _pandas_metadata(serialized: bytes) -> dict[bytes, bytes] | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Any]]:
-    with told(path), pa.OSFile(os.fspath(path)) as source, pq.ParquetFile(source) as file:
+    with (
+        told(path),
+        pa.OSFile(os.fspath(path)) as source,
+        # By default Arrow reads some 32 MB ahead, also for a single row.
+        pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file,
+    ):
         yield file, source
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tablevault_like import TableVault
-from tablevault_like.errors import TVArtifactError, TVFileError
+from tablevault_like.errors import TVArtifactError, TVFileError, TVTableError
 from tablevault_like.layout import Layout
 from tablevault_like.storage import files, manifests
 from tests import states
@@ -364,6 +364,156 @@ def _execute_without_clones(vault_dir: Path) -> None:
     TableVault(vault_dir).execute_instance("words", process_id="p")
 
 
+LINKS = """
+import os
+from pathlib import Path
+
+import pandas as pd
+
+def rows():
+    yield from ["ant", "bee"]
+
+def page(word, folder, original):
+    if word == "bee" and Path(folder).parents[6].joinpath("fail").exists():
+        raise ConnectionError("nobody answers")
+    os.link(original, Path(folder, f"{word}.txt"))
+    os.link(original, Path(folder, f".{word}"))
+    return f"{word}.txt"
+
+def pages(frame, folder, original):
+    return pd.DataFrame({"page": [page(word, folder, original) for word in frame["word"]]})
+"""
+
+
+@pytest.mark.usefixtures("no_clones")
+class TestAFileThatHasOtherNames:
+    """What a function gives by a hard link becomes a file of its own: nobody can write to it through the other."""
+
+    @pytest.fixture
+    def original(self, tmp_path: Path) -> Path:
+        path = tmp_path / "original.txt"
+        path.write_text("original")
+        path.chmod(0o640)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        return path
+
+    def begin(self, vault: TableVault, original: Path | str, *, frames: bool = False) -> None:
+        arguments = {"folder": "~ARTIFACT_FOLDER~", "original": str(original)}
+        page = column(
+            "page",
+            function="pages" if frames else "page",
+            arguments={**arguments, **({"frame": "<<self>>"} if frames else {"word": "<<self.word[index]>>"})},
+            dtypes={"page": "artifact_string"},
+            return_type="dataframe" if frames else "row-wise",
+            reuse="never",
+        )
+        begin(vault, "words", {"index": index("word"), "page": page}, code=LINKS)
+
+    def check(self, vault: TableVault, original: Path, expected: dict[str, str]) -> None:
+        """Write to the original, and see that the newest instance has what was there when a row was recorded."""
+        assert (stat.S_IMODE(original.stat().st_mode), original.stat().st_nlink) == (0o640, 1)
+        original.write_text("written to")
+
+        made = vault.get_table_instances("words")[-1]
+        folder = Path(vault.get_artifact_folder("words", made, is_temp=False))
+        assert shown(folder) == expected
+        assert {stat.S_IMODE(path.stat().st_mode) for _, path in files.regular_files(folder)} == {0o440}
+        assert {path.stat().st_mtime for _, path in files.regular_files(folder)} == {1_000_000_000}
+        states.assert_sound(Path(vault.db_dir))
+
+    @pytest.mark.parametrize("frames", [False, True], ids=["rows", "frames"])
+    def test_becomes_one_of_its_own(self, vault: TableVault, original: Path, frames: bool) -> None:
+        self.begin(vault, original, frames=frames)
+
+        vault.execute_instance("words")
+
+        self.check(vault, original, dict.fromkeys(["ant.txt", "bee.txt", ".ant", ".bee"], "original"))
+
+    @pytest.mark.parametrize("materialize", [False, True], ids=["resumed", "partial"])
+    def test_does_so_before_its_row_is_recorded(self, vault: TableVault, original: Path, materialize: bool) -> None:
+        self.begin(vault, original)
+        fail = Path(vault.db_dir).parent / "fail"
+        fail.touch()
+        with pytest.raises(ConnectionError):
+            vault.execute_instance("words", process_id="p")
+        hidden = next(Path(vault.db_dir, "metadata", "processes", "p").rglob(".ant"))
+        hidden.unlink()
+
+        if materialize:
+            original.write_text("later")
+            vault.stop_process("p", materialize=True)
+            expected = {"ant.txt": "original"}
+        else:
+            fail.unlink()
+            original.write_text("later")
+            os.utime(original, (1_000_000_000, 1_000_000_000))
+            vault.execute_instance("words", process_id="p")
+            expected = {"ant.txt": "original", "bee.txt": "later", ".bee": "later"}
+
+        self.check(vault, original, expected)
+
+    def test_is_shared_with_an_earlier_instance_again(self, vault: TableVault, vault_dir: Path) -> None:
+        first = letters(vault, a="same")
+        before = Path(vault.get_artifact_folder("letters", first, is_temp=False), "a")
+        vault.create_instance("letters", external_edit=True)
+        os.link(before, Path(vault.get_artifact_folder("letters"), "b"))
+        write(vault, "letters", ["b"])
+        self.begin(vault, before)
+
+        vault.execute_instance("words")
+
+        second = vault.get_table_instances("letters")[-1]
+        assert inode(vault, first, "a") == inode(vault, second, "b")
+        [page, _] = vault.get_dataframe("words")["page"]
+        assert not before.samefile(page)  # it is of another table, whose instances come and go
+        assert Path(page).read_text() == before.read_text() == "same"
+        states.assert_sound(vault_dir)
+
+    @pytest.mark.parametrize(
+        "point",
+        [
+            "before tablevault_like.storage.links:separate",
+            "after tablevault_like.storage.files:copy_open_file",
+            "after tablevault_like.storage.links:separate",
+        ],
+    )
+    def test_does_so_wherever_a_worker_dies(
+        self, vault: TableVault, vault_dir: Path, workers: Workers, original: Path, point: str
+    ) -> None:
+        self.begin(vault, original)
+        worker = workers.run(_execute_without_clones, vault_dir, faults=[Fault(point, Action.KILL)])
+        assert worker.end() == -9
+
+        # A function that is called again for its row finds what it has linked.
+        for path in (vault_dir / "metadata" / "processes" / "p").rglob("*"):
+            if path.name in ("ant.txt", "bee.txt", ".ant", ".bee"):
+                path.unlink()
+        vault.execute_instance("words", process_id="p")
+
+        self.check(vault, original, dict.fromkeys(["ant.txt", "bee.txt", ".ant", ".bee"], "original"))
+        [made] = vault.get_table_instances("words")
+        assert not any("new" in path.name for path in (vault_dir / "words" / made).iterdir())
+
+    def test_is_told_where_there_is_no_room_for_it(
+        self, vault: TableVault, original: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(reader: int, writer: int) -> str:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        self.begin(vault, original)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "_copy_content", full)
+            with pytest.raises(OSError, match="No space left"):
+                vault.execute_instance("words", process_id="p")
+
+        for path in Path(vault.db_dir, "metadata", "processes", "p").rglob("*.txt"):
+            path.unlink()
+        for path in Path(vault.db_dir, "metadata", "processes", "p").rglob(".[ab]*"):
+            path.unlink()
+        vault.execute_instance("words", process_id="p")
+        self.check(vault, original, dict.fromkeys(["ant.txt", "bee.txt", ".ant", ".bee"], "original"))
+
+
 class TestWhatIsTaken:
     def test_hidden_files_stay_with_the_instance(self, vault: TableVault, vault_dir: Path) -> None:
         vault.create_table("letters")
@@ -393,6 +543,56 @@ class TestWhatIsTaken:
             write(vault, "letters", named)
 
         assert view(vault) == {"a": "one"}
+
+    @pytest.mark.parametrize("process_id", [None, "p"])
+    def test_of_a_stray_file_is_told_where_it_can_be_found(self, vault: TableVault, process_id: str | None) -> None:
+        """The folder of an execution without an id is gone when its error is read."""
+        code = CODE.replace('f"pages/{path.name}"', "None")
+        begin(vault, "words", BUILDERS, code=code)
+
+        with pytest.raises(TVArtifactError, match=r"'pages/ant\.txt'; 'pages/bee\.txt'") as caught:
+            vault.execute_instance("words", process_id=process_id)
+
+        told = str(caught.value).split(" that no artifact cell names")[0].removeprefix("There are 2 files in ")
+        if process_id is None:
+            assert told == "~ARTIFACT_FOLDER~"
+        else:
+            assert shown(told) == {"pages/ant.txt": "an ant", "pages/bee.txt": "a bee"}
+
+    @pytest.mark.parametrize(
+        ("process_id", "version", "again"),
+        [
+            (None, "", r"get_artifact_folder\('letters'\), .* first; then call again\."),
+            ("p", "v", r"get_artifact_folder\('letters', version='v'\), .* call again\.\nProcess 'p' is paused: call"),
+        ],
+    )
+    def test_of_a_written_frame_is_told_where_to_put_a_missing_file(
+        self, vault: TableVault, process_id: str | None, version: str, again: str
+    ) -> None:
+        vault.create_table("letters")
+        vault.create_instance("letters", version, external_edit=True)
+        frame = pd.DataFrame({"letter": ["a", "b"]})
+        told = rf"row 0 of column 'letter': .*'a' doesn't exist; row 1 .*'b' doesn't exist\. Put the file into {again}"
+
+        with pytest.raises(TVArtifactError, match=told):
+            vault.write_instance(frame, "letters", version, dtypes={"letter": "artifact_string"}, process_id=process_id)
+
+    def test_a_name_is_proposed_for_a_path_into_the_folder(self, vault: TableVault) -> None:
+        begin(vault, "words", BUILDERS, code=CODE.replace('f"pages/{path.name}"', "str(path)"))
+        with pytest.raises(TVArtifactError, match=r"relative to ~ARTIFACT_FOLDER~\. Return 'pages/ant\.txt'\."):
+            vault.execute_instance("words")
+
+        vault.create_table("letters")
+        vault.create_instance("letters", external_edit=True)
+        path = Path(vault.get_artifact_folder("letters"), "a")
+        path.touch()
+        with pytest.raises(TVArtifactError, match=r"relative to the artifact folder .*\. Write 'a'\."):
+            write(vault, "letters", [str(path)])
+
+    def test_a_path_object_is_refused_with_what_to_return(self, vault: TableVault) -> None:
+        begin(vault, "words", BUILDERS, code=CODE.replace('f"pages/{path.name}"', "path.relative_to(folder)"))
+        with pytest.raises(TVTableError, match=r"PosixPath can't be kept\. Return its text; .* its name relative to"):
+            vault.execute_instance("words")
 
     @pytest.mark.parametrize("place", ["artifacts", "artifacts/sub", "artifacts/a"])
     def test_links_that_lead_outside_are_refused(

@@ -240,6 +240,29 @@ class TestRemoving:
         assert sorted(path.name for path in trash.iterdir()) == ["p1", "p1~1"]
 
 
+def test_permissions_are_narrowed_to_those_of_a_new_folder(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir(mode=0o755)
+    (tree / "a" / "link").symlink_to(tmp_path / "outside")
+    (tree / "a").chmod(0o2777)
+    tree.chmod(0o700)
+
+    assert files.new_folder_mode(tmp_path / "draft") == 0o777 & ~_umask(tmp_path)
+    files.narrow_folders(tree, 0o750)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outside", "tree"]
+    assert stat.S_IMODE((tree / "a").stat().st_mode) == 0o2750
+    assert stat.S_IMODE(tree.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "outside").stat().st_mode) == 0o755
+
+
+def _umask(folder: Path) -> int:
+    file = folder / "new"
+    file.touch(mode=0o777)
+    mode = stat.S_IMODE(file.stat().st_mode)
+    file.unlink()
+    return 0o777 & ~mode
+
+
 def test_protection_can_be_taken_back(tree: Path) -> None:
     files.protect(tree / "a" / "é.txt")
     assert stat.S_IMODE((tree / "a" / "é.txt").stat().st_mode) & 0o222 == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,43 @@ def share(original: Path, target: Path, sha256: str = SHA256) -> bool:
     return links.share(original, target, sha256=sha256, draft=target.with_name("draft"))
 
 
+class TestSeparating:
+    def separate(self, path: Path) -> str:
+        with files.opened(path) as reader:
+            return links.separate(reader, path, draft=path.with_name("draft"))
+
+    def test_leaves_the_other_names_as_they_are(self, target: Path, tmp_path: Path) -> None:
+        target.chmod(0o640)
+        os.utime(target, (1_000_000_000, 1_000_000_000))
+        os.link(target, tmp_path / "other")
+        (tmp_path / "draft").write_text("half")
+
+        assert self.separate(target) == SHA256
+
+        (tmp_path / "other").write_text("written to")
+        found = target.stat()
+        assert target.read_text() == CONTENT
+        assert (found.st_nlink, stat.S_IMODE(found.st_mode), found.st_mtime) == (1, 0o640, 1_000_000_000)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "target"]
+
+    def test_gives_no_wider_permissions_than_there_were(self, target: Path, tmp_path: Path) -> None:
+        os.link(target, tmp_path / "other")
+        target.chmod(0o400)
+
+        self.separate(target)
+
+        assert stat.S_IMODE(target.stat().st_mode) == 0o400
+
+
 class TestSharing:
+    def test_is_not_with_a_file_that_more_people_may_read(self, original: Path, target: Path) -> None:
+        target.chmod(0o600)
+
+        assert not share(original, target)
+
+        assert not original.samefile(target)
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
     @pytest.mark.usefixtures("no_clones")
     def test_makes_two_names_of_one_file(self, original: Path, target: Path, tmp_path: Path) -> None:
         assert share(original, target)
