@@ -1,19 +1,58 @@
-"""Fixtures for tests on copies of the library (``tests.library``), with workers that can be killed."""
+"""What tests on copies of the library (``tests.library``) share: fixtures, and scenes in which workers meet."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from tablevault_like import TableVault
+from tablevault_like.layout import Layout
+from tablevault_like.storage.rows import RowStore
 from tests import library
-from tests.workers import CALLS_VARIABLE, Workers
+from tests.workers import CALLS_VARIABLE, Fault, Worker, Workers
 
 Calls: TypeAlias = Callable[[], Counter[str]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A vault in which several workers meet."""
+
+    vault_dir: Path
+    workers: Workers
+
+    @property
+    def vault(self) -> TableVault:
+        """Return the vault, as one opens it who doesn't wait for locks."""
+        return TableVault(self.vault_dir, "ada", lock_timeout=0.05)
+
+    def recorded(self, process_id: str, builder: str) -> int:
+        """Return how many rows of a builder a process has done and recorded."""
+        with RowStore.read(Layout(self.vault_dir).process(process_id).rows) as store:
+            return store.counts(builder).done
+
+
+@dataclass(frozen=True)
+class LibraryScene(Scene):
+    """A copy of the library; ``made`` is the id of its materialized instance."""
+
+    made: str
+
+    def start(self, operation: str, process_id: str, *faults: Fault) -> Worker:
+        """Start one of the library's attempts in a worker."""
+        return self.workers.start(library.attempt, self.vault_dir, operation, self.made, process_id, faults=faults)
+
+    def run(self, operation: str, process_id: str, *faults: Fault) -> Worker:
+        """Make one of the library's attempts in a worker, and wait for its end."""
+        worker = self.start(operation, process_id, *faults)
+        worker.end()
+        return worker
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from tablevault_like import TableVault
-from tests import library
+from tablevault_like.builders import run
+from tests import library, tables
 
 PATIENT = 30.0
 """A lock timeout, in seconds, of those who are to get what they wait for."""
@@ -27,6 +31,12 @@ def write_module(vault_dir: Path, process_id: str, parent_id: str | None = None)
 def execute(vault_dir: Path, table: str, process_id: str, parent_id: str | None = None) -> str:
     vault = TableVault(vault_dir, "bob", parent_id=parent_id, lock_timeout=PATIENT)
     return vault.execute_instance(table, process_id=process_id)
+
+
+def execute_in_blocks(vault_dir: Path, table: str, process_id: str, rows: int) -> str:
+    """Execute, and take rows over from the origin so many at a time, where it would be thousands."""
+    run._BLOCK = rows
+    return TableVault(vault_dir, "bob", lock_timeout=PATIENT).execute_instance(table, process_id=process_id)
 
 
 def stop(vault_dir: Path, process_id: str, force: bool = False, materialize: bool = False) -> str:
@@ -67,11 +77,53 @@ def live_with_umask(vault_dir: Path, umask: int) -> None:
     vault.create_code_module("more", text="A = 1\n")
     vault.create_code_module("more", text="A = 2\n")
     vault.create_builder_file("words", "shout", "edited", text=library.BUILDERS["shout"])
+    _copy_artifacts(vault)
     vault.rename_table("points", "scores")
     vault.set_description("all of them", "words")
     vault.create_code_module("tools", text=library.CODE.replace("return word.upper()", "raise ConnectionError"))
     with suppress(ConnectionError):
         vault.execute_instance("words", "edited", process_id="paused")
+
+
+COPY_FOLDER = """
+import shutil
+from pathlib import Path
+
+def names():
+    yield "open"
+
+def copy(name, source, folder):
+    shutil.copytree(source, Path(folder, name))
+    Path(folder, name).chmod(0o777)
+    Path(folder).chmod(0o777)
+    return f"{name}/deep/copied.txt"
+"""
+
+
+def _copy_artifacts(vault: TableVault) -> None:
+    """Make instances whose artifacts are copied with their permissions, which are as wide as can be."""
+    source = Path(vault.db_dir).with_name("open")
+    file = source / "deep" / "copied.txt"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    for path in (source, file.parent, file):
+        path.chmod(0o777)
+    arguments = {"name": "<<self.name[index]>>", "source": str(source), "folder": "~ARTIFACT_FOLDER~"}
+    dtypes = {"copy": "artifact_string"}
+    builders = {
+        "copies_index": tables.index("name", code_module="copies", function="names"),
+        "copy": tables.column("copy", code_module="copies", function="copy", arguments=arguments, dtypes=dtypes),
+    }
+    vault.create_code_module("copies", text=COPY_FOLDER)
+    vault.create_table("copies")
+    vault.create_instance("copies", builders=builders)
+    vault.execute_instance("copies")
+    vault.create_instance("copies", "external", external_edit=True)
+    folder = Path(vault.get_artifact_folder("copies", version="external"))
+    shutil.copytree(source, folder / "open")
+    frame = pd.DataFrame({"copy": ["open/deep/copied.txt"]})
+    vault.write_instance(frame, "copies", "external", dtypes={"copy": "artifact_string"})
+    shutil.rmtree(source)
 
 
 def as_nobody(

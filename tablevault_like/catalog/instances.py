@@ -79,6 +79,19 @@ def newest_successful(db: Database, table: str) -> InstanceRecord | None:
     return None if row is None else _record(row)
 
 
+def get_newest_active(db: Database, table: str) -> InstanceRecord:
+    """Return the newest active instance of a table, whatever its version. Raises TVArgumentError if there is none."""
+    tables.get(db, table)
+    row = db.execute(
+        f"{_SELECT} AND tables.name = ? AND status = 'materialized' AND active ORDER BY number DESC LIMIT 1", (table,)
+    ).fetchone()
+    if row is None:
+        others = of_table(db, table)
+        hint = f"Name {others[-1].instance_id!r} by its id if it is meant" if others else "Execute or write one first"
+        raise TVArgumentError(f"Table {table!r} has no active materialized instance. {hint}.")
+    return _record(row)
+
+
 def get_newest(
     db: Database, table: str, version: str, *, active_only: bool = True, successful_only: bool = False
 ) -> InstanceRecord:
@@ -199,7 +212,7 @@ def delete(db: Database, table_id: int, instance_id: str, *, process_id: str, no
 
 
 def has_side_effects(db: Database, table_id: int) -> bool:
-    """Tell whether executing an instance of a table makes its other instances inactive."""
+    """Tell whether making an instance of a table makes its other instances inactive."""
     row = db.execute("SELECT has_side_effects FROM tables WHERE table_id = ?", (table_id,)).fetchone()
     return bool(row["has_side_effects"])
 

@@ -106,8 +106,9 @@ class ExecuteInstance(Operation):
         try:
             old, new = self._plans(view, folder)
         except (TVBuilderError, TableReferenceError) as error:
-            error.add_note(
-                "Nothing was done. Mend it and call again; or call with on_change='keep', to finish with the builders "
+            # In the message itself, and in its first line: what shows an error may leave out its notes, or other lines.
+            error.message += (
+                " Nothing was done. Mend it and call again; or call with on_change='keep', to finish with the builders "
                 "and the code as they were."
             )
             raise
@@ -116,8 +117,8 @@ class ExecuteInstance(Operation):
             raise TVBuilderError(
                 f"The builders or the code of {self.table_name}/{self.version} have changed since this process was "
                 f"started:\n{told}\nNothing was done. Call it again with on_change='continue' (finished rows stay, the "
-                "others use the new code), 'recompute' (the rows of changed builders start again) or 'keep' (finish "
-                "with the code as it was)."
+                "others use the new code), on_change='recompute' (the rows of changed builders start again) or "
+                "on_change='keep' (finish with the code as it was)."
             )
         if self.on_change is OnChange.CONTINUE:
             from tablevault_like.operations.finished import check_can_stay
@@ -132,7 +133,8 @@ class ExecuteInstance(Operation):
         with run.journal.catalog.snapshot() as db:
             temporary = publication.get_temporary(db, self.table_name, self.version)
         instance_id = run.instance_id(self.version)
-        publication.withdraw(run, temporary, instance_id)
+        if run.facts is None:  # it was resumed: what it has made may lie in its place by now, and be read-only
+            publication.withdraw(run, temporary, instance_id)
         with Execution.open(run, temporary, instance_id, reuses=not self.force_execute) as execution:
             execution.build()
             return execution.stage()
@@ -153,7 +155,11 @@ class ExecuteInstance(Operation):
 
     def materialize(self, run: Run) -> Publication:
         from tablevault_like.operations.execution import stage_partial
+        from tablevault_like.storage.rows import RowStore
 
+        with RowStore.open(run.files.rows) as store:
+            # Nothing is recorded any more. What a worker left half-done that died inside of a commit is undone.
+            store.claim(run.epoch)
         with run.journal.catalog.snapshot() as db:
             temporary = publication.get_temporary(db, self.table_name, self.version)
         instance_id = run.instance_id(self.version)

@@ -132,7 +132,11 @@ class Execution:
             table, artifact_columns = frames.table(), frames.artifact_columns
             staged = self.run.files.staged_instance(self.instance_id)
             artifacts.check_artifacts(
-                frames.built(artifact_columns), artifact_columns, staged.artifacts, source=self._own_artifacts
+                frames.built(artifact_columns),
+                artifact_columns,
+                staged.artifacts,
+                source=self._own_artifacts,
+                is_kept=self.run.is_named,
             )
             columns = tables.write_arrow_table(staged.table, table)
             return assemble(
@@ -266,7 +270,14 @@ def assemble(
     plan = checkpoint.plan
     files.remove(staged.provenance)
     with RowStore.read(run.files.rows) as store:
-        Provenance.write(staged.provenance, plan, store, table=staged.table, rows=rows)
+        Provenance.write(
+            staged.provenance,
+            plan,
+            store,
+            table=staged.table,
+            rows=rows,
+            has_frame=lambda builder: run.files.frame(builder).exists(),
+        )
     sources = {(pin.table, pin.instance_id) for pin in plan.pins.values()}
     if plan.origin is not None:
         sources.add((plan.origin.table, plan.origin.instance_id))

@@ -59,9 +59,11 @@ class CreateInstance(Operation):
 
     def declare(self, view: View) -> Declaration:
         tables.get(view.db, self.table_name)
-        if instances.find(view.db, self.table_name, temporary_id(self.version)) is not None:
+        existing = instances.find(view.db, self.table_name, temporary_id(self.version))
+        if existing is not None:
+            finish = "Write" if existing.external_edit else "Execute"
             raise TVArgumentError(
-                f"Table {self.table_name!r} has a temporary instance of version {self.version!r} already. Execute it, "
+                f"Table {self.table_name!r} has a temporary instance of version {self.version!r} already. {finish} it, "
                 f"or delete it with delete_instance({temporary_id(self.version)!r}, {self.table_name!r})."
             )
         if self.external_edit and self.builders:
@@ -139,13 +141,16 @@ class CreateInstance(Operation):
             if origin.is_temporary:
                 raise TVArgumentError(f"The origin {self.origin_id!r} is a temporary instance. Execute it first.")
             return origin
-        if self.origin_table is not None:
-            raise TVArgumentError("origin_table was given without origin_id. Give both, or use copy=True.")
         if not self.copy:
+            if self.origin_table is not None:
+                raise TVArgumentError(
+                    "origin_table was given without origin_id. Give both, or copy=True for the newest instance of it."
+                )
             return None
-        found = instances.newest(db, self.table_name, self.version, active_only=False)
+        source = tables.get(db, self.origin_table or self.table_name).name
+        found = instances.newest(db, source, self.version, active_only=False)
         if found is None:
-            everything = instances.of_table(db, self.table_name)
+            everything = instances.of_table(db, source)
             found = everything[-1] if everything else None
         return found
 

@@ -34,7 +34,9 @@ class Removed(StrEnum):
     """What something in the trash was."""
 
     TABLE = "table"
+    """A table that was deleted, with all of its instances."""
     INSTANCE = "instance"
+    """An instance that was deleted."""
     LEFTOVER = "leftover"
     """What lay in a folder that an operation needed or no longer needed, such as builders edited during a run."""
     UNKNOWN = "unknown"
@@ -43,27 +45,35 @@ class Removed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrashRecord:
-    """Something in the trash, or that was pruned. Times are seconds since the epoch (POSIX), ``size`` is in bytes.
-
-    ``author`` and ``process_id`` have removed it; both are ``None`` where the vault has cleared litter away, and for
-    what isn't its own. ``instances`` and ``rows`` count what a table had, or an instance. ``pruned_by`` is the author
-    who pruned it, ``pruned_in`` the id of the process.
-    """
+    """Something in the trash, or that was pruned. Times are seconds since the epoch (POSIX)."""
 
     name: str
+    """Its name in ``metadata/trash``."""
     removed: Removed
+    """What it was."""
     table_name: str | None
+    """The table that it was, or was of, under its last name; ``None`` if it wasn't a table's."""
     instance_id: str | None
+    """The instance that it was; ``None`` if it wasn't one."""
     description: str
+    """That of the table or instance when it was deleted."""
     instances: int
+    """How many instances a deleted table had, temporary ones too; 1 for an instance."""
     rows: int
+    """How many rows all of these had."""
     author: str | None
+    """Who removed it; ``None`` where the vault has cleared litter away, and for what isn't its own."""
     process_id: str | None
+    """The process that removed it; ``None`` where ``author`` is."""
     removed_at: float
     size: int
+    """How many bytes its files have."""
     pruned_at: float | None = None
+    """When it was removed for good; ``None`` while it is in the trash, as are the next two."""
     pruned_by: str | None = None
+    """Who pruned it."""
     pruned_in: str | None = None
+    """The id of the process that pruned it."""
 
     @classmethod
     def of_pruned(cls, found: deletions.Pruned) -> Self:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tablevault_like.catalog import Database, instances
+from tablevault_like.catalog import Database, instances, locks, tables
 from tablevault_like.errors import TVArgumentError, TVProcessError, TVTableError
 from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import (
@@ -15,6 +15,7 @@ from tablevault_like.model import (
     BASE_VERSION,
     Column,
     InstanceRecord,
+    LockMode,
     LockRequest,
     Resource,
     check_version,
@@ -43,6 +44,7 @@ class WriteInstance(Operation):
     table_name: str = ""
     version: str = BASE_VERSION
     dependencies: tuple[tuple[str, str], ...] = ()
+    """What it was made from, as (table, instance id). An empty id stands for the table's newest active instance."""
     dtypes: Mapping[str, str] = field(default_factory=dict)
     frame: str | None = None
     """What tells the frame from others, for a process that may be called again. A call without a frame means that."""
@@ -73,15 +75,10 @@ class WriteInstance(Operation):
             raise TVArgumentError(f"table_df must be a pandas DataFrame, not a {type(self.table_df).__name__}.")
 
     def arguments(self) -> dict[str, Any]:
-        found = super().arguments()
-        if self.frame is None:
-            del found["frame"]
-        return found
+        return {name: value for name, value in super().arguments().items() if name not in self._left_out}
 
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
-        if self.frame is None:
-            recorded = {name: value for name, value in recorded.items() if name != "frame"}
-        return super().differences(recorded)
+        return super().differences({name: value for name, value in recorded.items() if name not in self._left_out})
 
     def declare(self, view: View) -> Declaration:
         if self.table_df is None:
@@ -95,9 +92,8 @@ class WriteInstance(Operation):
                 "frame, create the instance with external_edit=True."
             )
         needed = [LockRequest.exclusive(Resource.instance(self.table_name, temporary.instance_id))]
-        for table, instance_id in self.dependencies:
-            instances.get(view.db, table, instance_id)
-            needed.append(LockRequest.shared(Resource.instance(table, instance_id)))
+        sources = self._sources(view.db)
+        needed += [LockRequest.shared(Resource.instance(table, instance_id)) for table, instance_id in sources]
         return Declaration(tuple(needed))
 
     def prepare(self, folder: ProcessLayout) -> tuple[tuple[Column, ...], int] | None:
@@ -113,23 +109,31 @@ class WriteInstance(Operation):
         with run.journal.catalog.snapshot() as db:
             self.declare(View(db, run.layout, run.now()))  # what can't be done at all is said first
             temporary = publication.get_temporary(db, self.table_name, self.version)
-        return self._stage(run, temporary)
+            sources = self._sources(db)
+        return self._stage(run, temporary, sources)
 
     def place(self, run: Run, db: Database) -> bool:
         made: Publication = run.made
         if instances.find(db, self.table_name, temporary_id(self.version)) != made.temporary:
             return False
+        if self._sources(db) != made.sources:
+            return False
         made.place_at_once(run)
         return True
 
     def execute(self, run: Run) -> Publication:
-        temporary = self._temporary(run)
+        with run.fenced() as db:
+            temporary = publication.get_temporary(db, self.table_name, self.version, external_edit=True)
+            self._deactivate_others(run, db)
+            sources = self._sources(db, held=locks.held_by(db, run.process_id))
         publication.withdraw(run, temporary, run.instance_id(self.version))
-        made = self._stage(run, temporary)
+        made = self._stage(run, temporary, sources)
         made.place(run)
         return made
 
     def publish(self, run: Run, db: Database) -> None:
+        # Again: what has been made meanwhile isn't the newest any more.
+        self._deactivate_others(run, db)
         run.made.publish(run, db)
 
     def finish(self, run: Run) -> None:
@@ -139,11 +143,41 @@ class WriteInstance(Operation):
     def undo(self, run: Run) -> None:
         publication.remove(run, self.table_name, run.instance_id(self.version))
 
-    def _temporary(self, run: Run) -> InstanceRecord:
-        with run.journal.catalog.snapshot() as db:
-            return publication.get_temporary(db, self.table_name, self.version, external_edit=True)
+    def undo_in_catalog(self, run: Run, db: Database) -> None:
+        instances.reactivate(db, process_id=run.process_id)
 
-    def _stage(self, run: Run, temporary: InstanceRecord) -> Publication:
+    @property
+    def _left_out(self) -> set[str]:
+        """The arguments that weren't given as they were given before: what is recorded of them counts."""
+        left_out = {"frame"} if self.frame is None else set()
+        if self.table_df is None:
+            left_out |= {name for name in ("dtypes", "dependencies") if not getattr(self, name)}
+        return left_out
+
+    def _sources(self, db: Database, *, held: Iterable[LockRequest] = ()) -> tuple[tuple[str, str], ...]:
+        """Return what the frame was made from, each by its id.
+
+        ``held`` are the locks of the process, once it has any: which instance was the newest then, they tell.
+        """
+        pinned = [request.resource.path for request in held if request.mode is LockMode.SHARED]
+        found = []
+        for table, instance_id in self.dependencies:
+            if instance_id:
+                found.append((table, instances.get(db, table, instance_id).instance_id))
+                continue
+            # One that is named as well may be the newest: then there is no other.
+            ids = [path[1] for path in pinned if path[0] == table]
+            others = [each for each in ids if (table, each) not in self.dependencies]
+            newest = (others or ids)[0] if ids else instances.get_newest_active(db, table).instance_id
+            found.append((table, newest))
+        return tuple(dict.fromkeys(found))
+
+    def _deactivate_others(self, run: Run, db: Database) -> None:
+        table = tables.get(db, self.table_name)
+        if instances.has_side_effects(db, table.table_id):
+            instances.deactivate_others(db, table.table_id, process_id=run.process_id)
+
+    def _stage(self, run: Run, temporary: InstanceRecord, sources: tuple[tuple[str, str], ...]) -> Publication:
         import pandas as pd
 
         from tablevault_like.storage import tables as parquet
@@ -158,17 +192,27 @@ class WriteInstance(Operation):
         artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]
         cells = parquet.read_table(staged.table, columns=artifact_columns) if artifact_columns else pd.DataFrame()
         source = places.instance_layout(run.layout, temporary).artifacts
-        artifacts.check_artifacts(cells, artifact_columns, staged.artifacts, source=source)
-        made = Publication(temporary, instance_id, columns, rows, sources=self.dependencies, digests=digests)
+        artifacts.check_artifacts(
+            cells, artifact_columns, staged.artifacts, source=source, missing=self._put_it_first()
+        )
+        made = Publication(temporary, instance_id, columns, rows, sources=sources, digests=digests)
         return made.staged(run)
+
+    def _put_it_first(self) -> str:
+        """Return what to do about an artifact that isn't there."""
+        which = repr(self.table_name) + (f", version={self.version!r}" if self.version != BASE_VERSION else "")
+        return (
+            f"Put the file into get_artifact_folder({which}), the artifact folder of the instance, first; then call "
+            "again."
+        )
 
 
 def _told(frame: pd.DataFrame) -> str | None:
     """Return a frame's size, its columns, and a digest of all that is in it; None if it can't be kept anyway."""
-    from tablevault_like.storage import values
+    from tablevault_like.storage import digests
 
     try:
-        digest = values.digest(frame.reset_index(drop=True)).hex()
+        digest = digests.digest(frame.reset_index(drop=True)).hex()
     except TVTableError:
         return None
     names = [str(name) for name in frame.columns]

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from tablevault_like.catalog import locks, processes
 from tablevault_like.catalog.processes import ProcessRow
 from tablevault_like.locks import WorkerLock, is_held
-from tablevault_like.model import State, StopIntent
-from tablevault_like.process import housekeeping
+from tablevault_like.model import State, StepRecord, StopIntent
+from tablevault_like.process import housekeeping, records
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation, rebuild
@@ -111,9 +111,11 @@ class Endings:
         self.journal.begin_revert(run.process_id, run.epoch, error)
         self._revert_children(run.process_id)
         operation.undo(run)
+        counted = self._unreported(run)
         with self.journal.changing(run.process_id, run.epoch) as db:
             row = processes.get(db, run.process_id)
             operation.undo_in_catalog(run, db)
+            records.report(db, run.process_id, counted, now=run.now())
             self.journal.advance(db, run.process_id, run.epoch, row.state, State.REVERTED)
         self.sweep(run)
 
@@ -121,8 +123,10 @@ class Endings:
         """Keep what a process has done. Its worker lock is held by this worker, its state is STOPPING."""
         self._revert_children(run.process_id)
         run.made = operation.materialize(run)
+        counted = self._unreported(run)
         with self.journal.changing(run.process_id, run.epoch) as db:
             operation.publish_partial(run, db)
+            records.report(db, run.process_id, counted, now=run.now())
             self.journal.advance(db, run.process_id, run.epoch, State.STOPPING, State.MATERIALIZED)
         self.finish(operation, run)
 
@@ -159,6 +163,11 @@ class Endings:
             self.materialize(operation, run)
         else:
             self.revert(operation, run, None)
+
+    def _unreported(self, run: Run) -> list[StepRecord]:
+        """Count the rows that were recorded after the last report, before the transaction that everybody waits for."""
+        with self.journal.catalog.snapshot() as db:
+            return records.unreported(db, run.layout, run.process_id)
 
     def _revert_children(self, process_id: str) -> None:
         with self.journal.catalog.snapshot() as db:

@@ -23,22 +23,27 @@ class Life:
 
     def has_living_descendant(self, process_id: str) -> bool:
         """Tell whether a worker lives below a process."""
-        children = self._children(process_id)
-        return any(self.is_alive(child) or self.has_living_descendant(child) for child in children)
+        return self._living_descendant(process_id) is not None
 
-    def refuse_living(self, process_id: str) -> None:
-        """Raise TVProcessError if the worker of a process, or one below it, lives."""
+    def refuse_living_tree(self, process_id: str) -> None:
+        """Raise TVProcessError if the worker of a process that is to be stopped, or one below it, lives."""
         if self.is_alive(process_id):
             raise self.running_error(process_id)
-        self.refuse_living_descendants(process_id)
+        living = self._living_descendant(process_id)
+        if living is not None:
+            raise self.running_error(living, above=process_id)
 
     def refuse_living_descendants(self, process_id: str) -> None:
         """Raise TVProcessError if a worker lives below a process."""
-        for child in self._children(process_id):
-            self.refuse_living(child)
+        living = self._living_descendant(process_id)
+        if living is not None:
+            raise self.running_error(living)
 
-    def running_error(self, process_id: str) -> TVProcessError:
-        """Return the error that says which living worker is at a process."""
+    def running_error(self, process_id: str, *, above: str | None = None) -> TVProcessError:
+        """Return the error that says which living worker is at a process.
+
+        ``above`` is the process that was to be stopped, if it is one above that.
+        """
         with self.journal.catalog.snapshot() as db:
             if processes.find(db, process_id) is None and locks.waiting(db, process_id) is None:
                 return TVProcessError(
@@ -46,11 +51,21 @@ class Life:
                     process_id=process_id,
                 )
             record = records.find(db, self.journal.layout, process_id)
+        if above is None:
+            told, way = "", f"end it with stop_process({process_id!r}, force=True)"
+        else:
+            told = f", which is below {above!r}"
+            way = f"end both with stop_process({above!r}, force=True), the one below first"
         return TVProcessError(
-            f"A living worker is at {records.summary(record)}. Wait for it, or end it with "
-            f"stop_process({process_id!r}, force=True).",
-            process_id=process_id,
+            f"A living worker is at {records.summary(record)}{told}. Wait for it, or {way}.", process_id=process_id
         )
+
+    def _living_descendant(self, process_id: str) -> str | None:
+        for child in self._children(process_id):
+            living = child if self.is_alive(child) else self._living_descendant(child)
+            if living is not None:
+                return living
+        return None
 
     def _children(self, process_id: str) -> list[str]:
         with self.journal.catalog.snapshot() as db:

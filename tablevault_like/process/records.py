@@ -83,6 +83,30 @@ def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
     return replace(record, next_steps=_next_steps(record))
 
 
+def unreported(db: Database, layout: Layout, process_id: str) -> list[StepRecord]:
+    """Return the steps that a dead worker left unfinished, as far as it has recorded rows, with how many these are."""
+    folder = layout.process(process_id)
+    if not folder.rows.exists():
+        return []
+    told = processes.steps(db, process_id)
+    return [now.record for then, now in zip(told, _recounted(told, folder), strict=True) if now is not then]
+
+
+def report(db: Database, process_id: str, steps: Iterable[StepRecord], *, now: float) -> None:
+    """Record how far steps are, on behalf of the worker that didn't come to it."""
+    for step in steps:
+        processes.report_step(
+            db,
+            process_id,
+            step.name,
+            done=step.rows_done,
+            failed=step.rows_failed,
+            reused=step.rows_reused,
+            total=step.rows_total,
+            now=now,
+        )
+
+
 def summary(record: ProcessRecord) -> str:
     """Return a process in a clause: who does what, in which state, how far, where and since when."""
     where = f"on {record.host}, pid {record.pid}" if record.is_alive else f"last on {record.host}, pid {record.pid}"

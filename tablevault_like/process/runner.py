@@ -38,10 +38,12 @@ log = logging.getLogger("tablevault_like")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a process that ``restart`` took on. ``error`` is what stopped it, if anything did."""
+    """What became of a process that ``restart`` took on. As text it says both."""
 
     state: State
+    """The state that it was left in."""
     error: str | None = None
+    """What stopped it; ``None`` if it ran to its end."""
 
     def __str__(self) -> str:
         # Its worker, this one, is done with it: what is still running then was interrupted.

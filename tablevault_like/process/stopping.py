@@ -1,12 +1,12 @@
-"""Stop processes: fence the worker, end it, and then undo or keep what it has done. Leaves of the tree first."""
+"""Stop processes: fence the workers, end them, and then undo or keep what they have done. Leaves of the tree first."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
-from tablevault_like.catalog import processes
-from tablevault_like.catalog.processes import ProcessRow
+from tablevault_like.catalog import locks, processes
 from tablevault_like.errors import TVArgumentError, TVProcessError
 from tablevault_like.locks import WorkerLock
 from tablevault_like.model import StopIntent, check_process_id
@@ -15,7 +15,7 @@ from tablevault_like.process.journal import Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import rebuild
 from tablevault_like.process.run import LOCAL_RUNS
-from tablevault_like.process.workers import end_worker
+from tablevault_like.process.workers import Fenced, end_workers
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Stopper:
         Raises TVProcessError if it has ended, or if its worker (or one of a child) lives and ``force`` wasn't given;
         TVArgumentError for an unknown id, or if what it does can't be kept in part.
         """
-        row = self.journal.get(check_process_id(process_id))
+        self._refuse_waiting(check_process_id(process_id))
+        row = self.journal.get(process_id)
         if row.state.has_ended:
             raise TVProcessError(
                 f"Process {process_id!r} has ended ({row.state.lower()}), so there is nothing to stop.",
@@ -42,43 +43,125 @@ class Stopper:
             raise TVArgumentError(
                 f"What {row.operation} has done can't be kept in part. Stop it without materialize=True."
             )
-        intent = StopIntent.MATERIALIZE if materialize else StopIntent.REVERT
         if not force:
-            self.life.refuse_living(process_id)
-        self._stop_one(row, intent, force=force)
+            self.life.refuse_living_tree(process_id)
+        with _Tree(self.journal, self.endings, self.life, force=force) as tree:
+            tree.fence(process_id, StopIntent.MATERIALIZE if materialize else StopIntent.REVERT)
+            tree.end()
         return process_id
 
-    def _stop_one(self, row: ProcessRow, intent: StopIntent, *, force: bool) -> None:
-        """Stop a process and, before it, its children, leaves first. Fence, end the worker, then claim."""
-        files = self.journal.layout.process(row.process_id)
-        lock = WorkerLock(files.worker_lock)
-        has_lock = lock.acquire()
-        if not has_lock and not force:
-            raise self.life.running_error(row.process_id)
-        with self.endings.leaving(lock, row.process_id):
-            row = self.journal.get(row.process_id)
-            if row.state.has_ended:
-                raise TVProcessError(
-                    f"Process {row.process_id!r} ended by itself meanwhile ({row.state.lower()}).",
-                    process_id=row.process_id,
-                )
-            self.journal.begin_stop(row, intent)
-            self.stop_children(row.process_id, force=force)
-            if not has_lock:
-                end_worker(files.worker_lock, lock, process_id=row.process_id, local=LOCAL_RUNS.get(row.process_id))
-            self.endings.conclude(self.journal.get(row.process_id))
+    def _refuse_waiting(self, process_id: str) -> None:
+        with self.journal.catalog.snapshot() as db:
+            waiter = locks.waiting(db, process_id)
+            row = processes.find(db, process_id)
+        if waiter is not None and (row is None or row.state.has_ended):
+            raise TVProcessError(
+                f"Process {process_id!r} waits for its locks and hasn't begun, so there is nothing to stop. Wait until "
+                f"it gives up, or interrupt its worker (on {waiter.host}, pid {waiter.pid}).",
+                process_id=process_id,
+            )
 
     def stop_children(self, process_id: str, *, force: bool = True) -> None:
         """Revert what is live below a process that was fenced or is being reverted, leaves first.
 
         Raises TVProcessError if a worker lives there and ``force`` wasn't given, or if it can't be ended.
         """
-        with self.journal.catalog.snapshot() as db:
+        with _Tree(self.journal, self.endings, self.life, force=force) as tree:
+            tree.fence_children(process_id, None)
+            tree.end()
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A process of a tree that is being stopped. It was fenced; its worker lock is held here if ``is_free``."""
+
+    process_id: str
+    parent: _Member | None
+    lock: WorkerLock
+    is_free: bool
+
+
+class _Tree:
+    """A process and what is live below it, to be stopped together.
+
+    All are fenced first, parents before their children: a parent that is fenced gets no more of them. Then all of the
+    workers are ended at once, and each process is concluded after those below it.
+    """
+
+    def __init__(self, journal: Journal, endings: Endings, life: Life, *, force: bool) -> None:
+        self._journal = journal
+        self._endings = endings
+        self._life = life
+        self._force = force
+        self._locks: list[WorkerLock] = []
+        self._fenced: list[_Member] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lock in self._locks:
+            lock.release()
+
+    def fence(self, process_id: str, intent: StopIntent, parent: _Member | None = None) -> None:
+        """Fence a process and all that is live below it.
+
+        Raises TVProcessError if it has ended by itself, or if its worker lives and may not be ended.
+        """
+        lock = WorkerLock(self._journal.layout.process(process_id).worker_lock)
+        self._locks.append(lock)
+        is_free = lock.acquire()
+        member = _Member(process_id, parent, lock, is_free)
+        if not is_free and not self._force:
+            raise self._life.running_error(process_id, above=self._top(member))
+        row = self._journal.get(process_id)
+        if row.state.has_ended:
+            if is_free:
+                self._endings.leave(lock, process_id)
+            raise TVProcessError(
+                f"Process {process_id!r} ended by itself meanwhile ({row.state.lower()}).", process_id=process_id
+            )
+        self._fenced.append(member)
+        self._journal.begin_stop(row, intent)
+        self.fence_children(process_id, member)
+
+    def fence_children(self, process_id: str, parent: _Member | None) -> None:
+        """Fence what is live below a process."""
+        with self._journal.catalog.snapshot() as db:
             children = processes.live_children(db, process_id)
-        for child in reversed(children):
-            # A child that ends by itself in between is as good.
-            with suppress(TVProcessError):
-                self._stop_one(child, StopIntent.REVERT, force=force)
-                continue
-            if not self.journal.get(child.process_id).state.has_ended:
-                raise self.life.running_error(child.process_id)
+        for child in children:
+            try:
+                self.fence(child.process_id, StopIntent.REVERT, parent)
+            except TVProcessError:
+                # A child that ends by itself in between is as good.
+                if not self._journal.get(child.process_id).state.has_ended:
+                    raise
+
+    def end(self) -> None:
+        """End the workers, and conclude the processes, leaves first, as far as their workers have ended.
+
+        Raises TVProcessError for the first worker that couldn't be ended.
+        """
+        leaves_first = self._fenced[::-1]
+        errors = end_workers(
+            Fenced(each.process_id, each.lock, LOCAL_RUNS.get(each.process_id))
+            for each in leaves_first
+            if not each.is_free
+        )
+        above = {above.process_id for each in leaves_first if each.process_id in errors for above in _ancestors(each)}
+        for member in leaves_first:
+            if member.process_id not in errors and member.process_id not in above:
+                with self._endings.leaving(member.lock, member.process_id):
+                    self._endings.conclude(self._journal.get(member.process_id))
+        if errors:
+            raise next(iter(errors.values()))
+
+    def _top(self, member: _Member) -> str | None:
+        above = list(_ancestors(member))
+        return above[-1].process_id if above else None
+
+
+def _ancestors(member: _Member) -> Iterator[_Member]:
+    while member.parent is not None:
+        member = member.parent
+        yield member

@@ -12,7 +12,7 @@ import time
 
 from tablevault_like.catalog import processes
 from tablevault_like.engines.base import Interrupted
-from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
+from tablevault_like.errors import TVArgumentError, TVProcessError, TVTimeoutError
 from tablevault_like.locks import is_held
 from tablevault_like.model import ProcessRecord, State
 from tablevault_like.process import context, records
@@ -25,9 +25,9 @@ _HAND_OVER_SECONDS = 1.0
 def wait(journal: Journal, process_id: str, *, timeout: float | None) -> ProcessRecord:
     """Return a process when nobody is at it any more: it has ended, is paused, or its worker is dead.
 
-    Raises TVArgumentError if there is none of that id, TVLockError (a TimeoutError) after ``timeout`` seconds, and
-    TVProcessError if the calling code is part of that process, which would wait for itself, or if the process waited
-    for its locks and gave up.
+    Raises TVArgumentError if there is none of that id, TVTimeoutError if somebody is still at it after ``timeout``
+    seconds, and TVProcessError if the calling code is part of that process, which would wait for itself, or if the
+    process waited for its locks and gave up.
     """
     _refuse_own(journal, process_id)
     lock = journal.layout.process(process_id).worker_lock
@@ -79,9 +79,13 @@ def _refuse_own(journal: Journal, process_id: str) -> None:
         )
 
 
-def _timeout_error(record: ProcessRecord, *, left_after: float | None) -> TVLockError:
-    return TVLockError(
-        f"Gave up waiting after {left_after:g} s: a living worker is at {records.summary(record)}. Wait again, "
-        f"longer, or end it with stop_process({record.process_id!r}, force=True).",
-        holder=record.process_id,
-    )
+def _timeout_error(record: ProcessRecord, *, left_after: float | None) -> TVTimeoutError:
+    who = records.summary(record)
+    if record.waits_for:
+        reason = f"{who} waits for its locks. {record.next_steps} Wait again, or longer."
+    else:
+        reason = (
+            f"a living worker is at {who}. Wait again, longer, or end it with stop_process({record.process_id!r}, "
+            "force=True)."
+        )
+    return TVTimeoutError(f"Gave up waiting after {left_after:g} s: {reason}", process_id=record.process_id)

@@ -221,6 +221,8 @@ class Compared:
             if run.is_named:
                 self.model.processes[run.process_id] = run
                 run.state = State.PAUSED if raised == "TVArtifactError" else run.state
+                if isinstance(run.operation, Write):
+                    self._silence(run, [*run.silenced, *run.operation.silence(self.model)])
                 if raised != "TVArtifactError":
                     self._revert(run)
             return
@@ -567,6 +569,8 @@ class Compared:
                 self._adopt(run, plan, self._on_change)
             made = model.make(run.plan, run.cells, run.steps)
             self._look_at_rows(run, made, None, is_killed=True)
+        elif isinstance(operation, Write):
+            self._look_at_silenced(run)
         elif isinstance(operation, CHANGES_FILES):
             self._look_at_file(run)
 
@@ -578,7 +582,7 @@ class Compared:
         assert table is not None
         may_be = {each.instance_id for each in table.instances if table.has_side_effects}
         assert ids <= may_be
-        if run.state is State.RUNNING:
+        if run.state is State.RUNNING and isinstance(run.operation, Execute):
             assert ids == {each.instance_id for each in run.silenced}
         self._silence(run, [each for each in table.instances if each.instance_id in ids])
 

@@ -154,7 +154,9 @@ class CreateInstance(Operation):
         if self.origin_id:
             origin = it.table(self.origin_table or self.table)
             return NOTHING if origin and origin.instance(self.origin_id) else WRONG
-        return WRONG if self.origin_table else NOTHING
+        if self.origin_table and (not self.copy or it.table(self.origin_table) is None):
+            return WRONG
+        return NOTHING
 
     def locks(self, it: Model) -> tuple[LockRequest, ...]:
         needed = locked(
@@ -186,7 +188,7 @@ class CreateInstance(Operation):
         if self.origin_id:
             owner = it.table(self.origin_table or self.table)
             return None if owner is None else (owner.number, self.origin_id)
-        table = it.table(self.table)
+        table = it.table(self.origin_table or self.table)
         if not self.copy or table is None or not table.instances:
             return None
         found = table.newest(self.version, active_only=False) or table.instances[-1]
@@ -410,16 +412,24 @@ class Write(Operation):
             owner = it.table(name)
             assert owner is not None
             sources.add((owner.number, instance_id))
+        for each in self.silence(it):
+            each.active = False
         made = Instance(new_id, self.version, self.columns, pages, temporary.builders, sources=frozenset(sources))
         table.instances.append(made)
+
+    def silence(self, it: Model) -> list[Instance]:
+        """Return the instances that become inactive when this begins, and again when it ends."""
+        return silenced(it, self.table)
 
     def is_same(self, other: Operation) -> bool:
         if not isinstance(other, Write):
             return False
-        if not self.is_given:
-            return replace(self, keys=other.keys, pages=other.pages, placed=other.placed, is_given=True) == replace(
-                other, is_given=True
-            ) and (self.pages is None) == (other.pages is None)
+        if not self.is_given:  # then what isn't given either is what was
+            return (
+                (self.table, self.version) == (other.table, other.version)
+                and self.dependencies in ((), other.dependencies)
+                and (self.pages is None or other.pages is not None)
+            )
         return replace(self, placed=other.placed) == other
 
 
@@ -487,10 +497,15 @@ class Execute(Operation):
 
     def silence(self, it: Model) -> list[Instance]:
         """Return the instances that become inactive when this begins."""
-        table = it.table(self.table)
-        if table is None or not table.has_side_effects:
-            return []
-        return [each for each in table.instances if each.active]
+        return silenced(it, self.table)
+
+
+def silenced(it: Model, name: str) -> list[Instance]:
+    """Return the instances that become inactive when another one of their table is made."""
+    table = it.table(name)
+    if table is None or not table.has_side_effects:
+        return []
+    return [each for each in table.instances if each.active]
 
 
 ALL: Mapping[str, type[Operation]] = {each.name: each for each in Operation.__subclasses__()}

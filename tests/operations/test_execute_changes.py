@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from tablevault_like import State, TableVault
+from tablevault_like.cli import app
 from tablevault_like.errors import TVArgumentError, TVBuilderError
 from tests.scenes import Calls
-from tests.tables import Background, begin, build, column, gates, index, notes, write, write_code
+from tests.tables import Background, begin, build, column, gates, index, write, write_code
 
 # ``shout`` fails at the third row as long as the file ``fail`` is there.
 CODE = """
@@ -237,8 +240,29 @@ class TestKeep:
         paused.delete_builder_file("shout", "words")
         with pytest.raises(TVBuilderError, match="No builder makes the column 'loud'") as caught:
             resume(paused)
-        assert "on_change='keep'" in notes(caught.value)[0]
+        assert "on_change='keep'" in str(caught.value)
         assert paused.get_process("p").status == "paused"
+        assert resume(paused, "keep")["loud"].tolist() == ["ANT!", "BEE!", "CAT!", "DOG!"]
+
+    @pytest.mark.parametrize("on_change", ["error", "continue", "recompute"])
+    def test_is_offered_where_the_code_is_no_python(self, paused: TableVault, on_change: str) -> None:
+        place = Path(paused.db_dir, "code_functions", "work.py")
+        place.write_text("def (")
+
+        with pytest.raises(TVBuilderError, match="can't be read as Python") as caught:
+            resume(paused, on_change)
+
+        assert str(caught.value).startswith(f"{place}:1:")
+        assert caught.value.location is not None
+        assert caught.value.location.line == 1
+        assert "Mend it and call again; or call with on_change='keep'" in str(caught.value)
+        assert "on_change='keep'" in str(pickle.loads(pickle.dumps(caught.value)))
+        assert "on_change='keep'" in str(TableVault(paused.db_dir, restart=True).restarted["p"])
+        again = ["execute", "words", "--process-id", "p", "--on-change", on_change]
+        for command in (again, ["restart"]):
+            said = CliRunner().invoke(app, [*command, "--db-dir", paused.db_dir])
+            assert said.exit_code != 0
+            assert said.output.count("--on-change keep") == 1
         assert resume(paused, "keep")["loud"].tolist() == ["ANT!", "BEE!", "CAT!", "DOG!"]
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import signal
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tablevault_like import TableVault
 from tablevault_like.errors import TVLockError, TVProcessError
 from tablevault_like.model import State
+from tablevault_like.process.endings import Endings
+from tablevault_like.process.journal import Journal
 from tests import states, tasks
 from tests.scenes import Calls
 from tests.tables import column, index
@@ -39,6 +44,10 @@ def work(word, vault_dir, process_id):
     note_call(f"work {word}")
     pass_point("working")
     return word
+
+
+def nest(word, vault_dir, process_id):
+    return TableVault(vault_dir, lock_timeout=30).execute_instance("child")
 
 
 def fail(word, vault_dir, process_id):
@@ -144,6 +153,23 @@ def ends(vault: TableVault) -> list[tuple[str, str]]:
             " WHERE kind = 'state' AND detail = state AND operation = 'execute_instance' AND ended_at NOT NULL"
             " ORDER BY events.number"
         ).fetchall()
+
+
+def follow(
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[tuple[str, str]],
+    owner: type,
+    name: str,
+    who: Callable[..., str],
+) -> None:
+    """Note each call of a method, with the process that it is about."""
+    original = getattr(owner, name)
+
+    def noting(*arguments: Any) -> Any:
+        events.append((name, who(*arguments)))
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, noting)
 
 
 class TestManyAtOnce:
@@ -267,6 +293,87 @@ class TestTheEndOfAParent:
         assert ends(vault) == [("grandchild", State.REVERTED), ("child", State.REVERTED), (PARENT, State.REVERTED)]
         for worker in (family.grandchild, family.child, family.parent):
             assert worker.end() != 0
+        states.assert_sound(Path(vault.db_dir))
+
+    def test_is_told_by_whom_to_stop_when_a_child_lives(self, vault: TableVault, workers: Workers) -> None:
+        family = Family(vault, workers)
+        family.parent.kill()
+        family.child.kill()
+
+        with pytest.raises(TVProcessError, match="A living worker is at process 'grandchild'") as caught:
+            vault.stop_process(PARENT)
+
+        assert "below 'parent'" in str(caught.value)
+        assert "end both with stop_process('parent', force=True), the one below first" in str(caught.value)
+        assert "stop_process('grandchild'" not in str(caught.value)
+
+    def test_by_a_stop_fences_all_signals_all_and_then_concludes_the_leaves_first(
+        self, vault: TableVault, workers: Workers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Workers that don't end when they are asked to are waited for together."""
+        family = Family(vault, workers)
+        names = {family.grandchild.pid: "grandchild", family.child.pid: "child", family.parent.pid: PARENT}
+        events = list[tuple[str, str]]()
+        follow(monkeypatch, events, Journal, "begin_stop", lambda _, row, intent: row.process_id)
+        follow(monkeypatch, events, psutil.Process, "terminate", lambda found: names[found.pid])
+        follow(monkeypatch, events, psutil.Process, "kill", lambda found: names[found.pid])
+        follow(monkeypatch, events, Endings, "conclude", lambda _, row: row.process_id)
+
+        vault.stop_process(PARENT, force=True)
+
+        members = [PARENT, "child", "grandchild"]
+        assert events == [
+            *(("begin_stop", each) for each in members),
+            *(("terminate", each) for each in members[::-1]),
+            *(("kill", each) for each in members[::-1]),
+            *(("conclude", each) for each in members[::-1]),
+        ]
+        for worker in (family.grandchild, family.child, family.parent):
+            assert worker.end() == -signal.SIGKILL
+        states.assert_sound(Path(vault.db_dir))
+
+    def test_by_a_stop_tells_a_worker_once_that_has_several_of_them(
+        self, vault: TableVault, workers: Workers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A second signal would say that it shouldn't wait for its rows."""
+        plant(vault, "garden", "nest")
+        plant(vault, "child", "work")
+        worker = workers.start(
+            tasks.execute, Path(vault.db_dir), "garden", PARENT, faults=[Fault("working", Action.WAIT)]
+        )
+        worker.arrive()
+        events = list[tuple[str, str]]()
+        follow(monkeypatch, events, psutil.Process, "terminate", lambda found: str(found.pid))
+
+        vault.stop_process(PARENT, force=True)
+
+        assert events == [("terminate", str(worker.pid))]
+        assert ends(vault) == [("parent.made.0.1", State.REVERTED), (PARENT, State.REVERTED)]
+        states.assert_sound(Path(vault.db_dir))
+
+    def test_by_a_stop_keeps_to_the_leaves_that_could_be_ended(
+        self, vault: TableVault, workers: Workers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        family = Family(vault, workers)
+        kill, terminate = psutil.Process.kill, psutil.Process.terminate
+
+        def refuse(found: psutil.Process) -> None:
+            if found.pid == family.child.pid:
+                raise psutil.AccessDenied(found.pid)
+            kill(found)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(psutil.Process, "terminate", refuse)
+            with pytest.raises(TVProcessError, match=r"process 'child' \(pid \d+\) belongs to another user"):
+                vault.stop_process(PARENT, force=True)
+        assert psutil.Process.terminate is terminate
+
+        assert ends(vault) == [("grandchild", State.REVERTED)]
+        assert vault.get_process("child").state is State.STOPPING
+        assert vault.get_process(PARENT).state is State.STOPPING
+        family.child.kill()
+        vault.stop_process(PARENT)
+        assert [each for each, _ in ends(vault)] == ["grandchild", "child", PARENT]
         states.assert_sound(Path(vault.db_dir))
 
     def test_by_a_stop_that_keeps_what_is_done_reverts_its_children(self, vault: TableVault, workers: Workers) -> None:

@@ -13,11 +13,9 @@ import pytest
 
 from tablevault_like import TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
-from tablevault_like.layout import Layout
 from tablevault_like.model import State
-from tablevault_like.storage.rows import RowStore
 from tests import states, tasks
-from tests.scenes import Calls
+from tests.scenes import Calls, Scene
 from tests.workers import Action, Fault, Trouble, Worker, Workers, wait_until
 
 PARENT = "parent"
@@ -104,16 +102,10 @@ n_threads: {threads}
 
 
 @dataclass(frozen=True)
-class Garden:
+class Garden(Scene):
     """A vault in which the rows of a table change the vault themselves."""
 
-    vault_dir: Path
-    workers: Workers
     calls: Calls
-
-    @property
-    def vault(self) -> TableVault:
-        return TableVault(self.vault_dir, "ada", lock_timeout=0.05)
 
     def plant(self, table: str, function: str, *, module: str = "garden", threads: int = 1) -> None:
         column = COLUMN.format(function=function, module=module, vault_dir=self.vault_dir, threads=threads)
@@ -127,8 +119,7 @@ class Garden:
         """Execute until a worker is at a point and that many rows are recorded, and kill it."""
         worker = self.start(Fault(point, Action.WAIT))
         worker.arrive()
-        path = Layout(self.vault_dir).process(PARENT).rows
-        wait_until(lambda: count_rows(path) == rows)
+        wait_until(lambda: self.recorded(PARENT, "made") == rows)
         worker.kill()
 
     def states(self) -> dict[str, str]:
@@ -144,11 +135,6 @@ class Garden:
         for word in ("ape", "bee", "cat"):
             assert self.vault.get_dataframe(word)["leaf"].tolist() == [0, 1]
         states.assert_sound(self.vault_dir)
-
-
-def count_rows(path: Path) -> int:
-    with RowStore.read(path) as store:
-        return store.counts("made").done
 
 
 ALL_CALLS = [*(f"grow {word}" for word in ("ape", "bee", "cat")), *["leaf 0", "leaf 1"] * 3]

@@ -19,9 +19,9 @@ from tablevault_like.layout import Layout
 from tablevault_like.model import State
 from tablevault_like.process.run import LOCAL_RUNS
 from tablevault_like.storage.rows import RowStore
-from tests import library, states
+from tests import states
 from tests.library import BY_NAME
-from tests.scenes import Calls
+from tests.scenes import Calls, LibraryScene
 from tests.workers import PATIENCE, Action, Fault, Trouble, Worker, Workers, wait_until
 
 ID = "nightly"
@@ -77,20 +77,11 @@ LASTS = [
 ]
 
 
-@dataclass(frozen=True)
-class Scene:
-    vault_dir: Path
-    made: str
-    workers: Workers
+class Scene(LibraryScene):
+    """A copy of the library, in which the worker of the process ``nightly`` loses its claim."""
 
-    @property
-    def vault(self) -> TableVault:
-        return TableVault(self.vault_dir, "ada", lock_timeout=0.05)
-
-    def start(self, last: Last, name: str = ID) -> Worker:
-        worker = self.workers.start(
-            library.attempt, self.vault_dir, last.operation, self.made, name, faults=last.faults
-        )
+    def start_until(self, last: Last) -> Worker:
+        worker = self.start(last.operation, ID, *last.faults)
         assert worker.arrive() == last.point
         return worker
 
@@ -141,13 +132,13 @@ def is_busy(path: Path) -> bool:
 
 @pytest.fixture
 def scene(copy_dir: Path, made: str, workers: Workers) -> Scene:
-    return Scene(copy_dir, made, workers)
+    return Scene(copy_dir, workers, made)
 
 
 def stop_without_ending(scene: Scene, operation: str) -> None:
     """Stop the process by force, and let its worker survive that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tablevault_like.process.stopping.end_worker", lambda *arguments, **fields: None)
+        patch.setattr("tablevault_like.process.stopping.end_workers", lambda fenced: {})
         scene.vault.stop_process(ID, force=True)
     assert scene.vault.get_process(ID).state is State.REVERTED
 
@@ -168,7 +159,7 @@ def pause_what_lost_its_lock(scene: Scene, operation: str) -> None:
     """Go on with the process elsewhere, and let it fail there."""
     scene.lose_lock()
     faults = [FAILS, Fault(BY_NAME[operation].point("after", "execute"), Action.FAIL)]
-    worker = scene.workers.run(library.attempt, scene.vault_dir, operation, scene.made, ID, faults=faults)
+    worker = scene.run(operation, ID, *faults)
     with pytest.raises(Trouble):
         worker.result()
     assert scene.vault.get_process(ID).state is State.PAUSED
@@ -181,7 +172,7 @@ def pause_what_lost_its_lock(scene: Scene, operation: str) -> None:
 def test_a_worker_that_lost_its_claim_writes_nothing(
     scene: Scene, last: Last, loses: Callable[[Scene, str], None]
 ) -> None:
-    worker = scene.start(last)
+    worker = scene.start_until(last)
     with scene.suspended(worker):
         loses(scene, last.operation)
         then, history = states.state(scene.vault_dir), scene.history
@@ -200,7 +191,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing(
 
 def test_a_worker_that_is_suspended_is_killed_by_a_stop_by_force(scene: Scene, calls: Calls) -> None:
     before = states.state(scene.vault_dir)
-    worker = scene.start(Last("execute_instance", "shout dog"))
+    worker = scene.start_until(Last("execute_instance", "shout dog"))
     with scene.suspended(worker):
         scene.vault.stop_process(ID, force=True)
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tablevault_like import TableVault
 from tablevault_like.errors import TVLockError
-from tablevault_like.layout import Layout
 from tablevault_like.model import ProcessRecord, State
-from tablevault_like.storage.rows import RowStore
 from tests import library, states, tasks
 from tests.library import BY_NAME
+from tests.scenes import LibraryScene
 from tests.workers import Action, Fault, Trouble, Worker, Workers, wait_until
 
 HOLDER = "holder"
@@ -24,17 +22,8 @@ EXECUTE = BY_NAME["execute_instance"]
 REPLACE = BY_NAME["create_code_module"]
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A copy of the library, on which several workers meet."""
-
-    vault_dir: Path
-    made: str
-    workers: Workers
-
-    @property
-    def vault(self) -> TableVault:
-        return TableVault(self.vault_dir, "ada", lock_timeout=0.05)
+class Scene(LibraryScene):
+    """A copy of the library, of which one worker holds locks that others wait for."""
 
     @property
     def active(self) -> dict[str, ProcessRecord]:
@@ -42,14 +31,12 @@ class Scene:
 
     def hold(self, operation: str, point: str, process_id: str = HOLDER) -> Worker:
         """Start an operation in a worker that waits at a point, with its locks."""
-        fault = Fault(point, Action.WAIT)
-        worker = self.workers.start(library.attempt, self.vault_dir, operation, self.made, process_id, faults=[fault])
+        worker = self.start(operation, process_id, Fault(point, Action.WAIT))
         worker.arrive()
         if operation == "execute_instance":
             # What comes before the row that waits is recorded meanwhile.
             (found,) = self.active
-            rows = Layout(self.vault_dir).process(found).rows
-            wait_until(lambda: has_rows(rows, 3))
+            wait_until(lambda: self.recorded(found, "shout") == 3)
         return worker
 
     def queue(self, task: Callable[..., object], process_id: str) -> Worker:
@@ -59,14 +46,9 @@ class Scene:
         return worker
 
 
-def has_rows(path: Path, count: int) -> bool:
-    with RowStore.read(path) as store:
-        return len(store.recorded("shout")) == count
-
-
 @pytest.fixture
 def scene(copy_dir: Path, made: str, workers: Workers) -> Scene:
-    return Scene(copy_dir, made, workers)
+    return Scene(copy_dir, workers, made)
 
 
 class TestWhoWaits:
@@ -193,8 +175,7 @@ class TestTheQueue:
 
     @pytest.mark.parametrize("action", [Action.FAIL, Action.KILL], ids=["paused", "dead and named"])
     def test_is_passed_by_where_it_waits_for_a_paused_process(self, scene: Scene, action: Action) -> None:
-        faults = [Fault("shout dog", action)]
-        scene.workers.run(library.attempt, scene.vault_dir, "execute_instance", scene.made, HOLDER, faults=faults)
+        scene.run("execute_instance", HOLDER, Fault("shout dog", action))
         first = scene.queue(tasks.delete_words, "first")
 
         scene.vault.create_instance("words", "draft")
@@ -284,7 +265,7 @@ class TestWhatALockCovers:
 
 def test_two_workers_of_one_id_are_one_process(scene: Scene) -> None:
     holder = scene.hold("create_code_module", REPLACE.point("before", "execute"))
-    second = scene.workers.start(library.attempt, scene.vault_dir, "create_code_module", scene.made, HOLDER)
+    second = scene.start("create_code_module", HOLDER)
 
     with pytest.raises(Exception, match="A living worker is at process 'holder'"):
         second.result()
@@ -295,11 +276,8 @@ def test_two_workers_of_one_id_are_one_process(scene: Scene) -> None:
 
 
 def test_a_paused_process_keeps_its_locks_whatever_happens(scene: Scene) -> None:
-    faults = [Fault("shout dog", Action.FAIL)]
     with pytest.raises(Trouble):
-        scene.workers.start(
-            library.attempt, scene.vault_dir, "execute_instance", scene.made, HOLDER, faults=faults
-        ).result()
+        scene.start("execute_instance", HOLDER, Fault("shout dog", Action.FAIL)).result()
 
     for _ in range(2):
         with pytest.raises(TVLockError, match=r"'holder' .*paused, 3 of 6 rows done, last on"):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,32 +17,29 @@ import pytest
 from tablevault_like import TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault_like.model import State, StopIntent
-from tests import library, states, tasks
+from tablevault_like.storage.rows import RowStore
+from tests import states, tasks
 from tests.library import BY_NAME, Attempt
-from tests.workers import GROUND, Action, Fault, Workers
+from tests.scenes import LibraryScene
+from tests.workers import GROUND, Action, Fault, Worker, Workers, wait_until
 
 ID = "nightly"
 
 
 @dataclass(frozen=True)
-class Left:
+class Left(LibraryScene):
     """A vault in which the process ``nightly`` was left with its worker dead, or paused."""
 
-    vault_dir: Path
-    made: str
     attempt: Attempt
-
-    @property
-    def vault(self) -> TableVault:
-        return TableVault(self.vault_dir, "ada", lock_timeout=0.05)
 
     def state(self) -> State:
         return self.vault.get_process(ID).state
 
 
 def leave(workers: Workers, vault_dir: Path, made: str, operation: str, fault: Fault) -> Left:
-    workers.run(library.attempt, vault_dir, operation, made, ID, faults=[fault])
-    return Left(vault_dir, made, BY_NAME[operation])
+    left = Left(vault_dir, workers, made, BY_NAME[operation])
+    left.run(operation, ID, fault)
+    return left
 
 
 STOPS = [
@@ -124,6 +126,17 @@ def call_again(left: Left, state: State) -> None:
     assert left.vault.get_process_completion(ID)
 
 
+def die_inside_of_a_commit(path: Path) -> None:
+    """Be killed when a part of a commit is in the file already."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = PERSIST")
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN IMMEDIATE")
+        for row in range(100, 10_000):
+            db.execute("INSERT INTO rows SELECT builder, ?, 1, '[1]', 1, 0, NULL, 0, NULL FROM rows LIMIT 1", (row,))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class TestStopping:
     @pytest.fixture
     def left(self, copy_dir: Path, made: str, workers: Workers) -> Left:
@@ -165,6 +178,72 @@ class TestStopping:
         assert left.state() is State.REVERTED
         found = states.without_partial_frames(states.state(copy_dir))
         assert states.differences(found, before) == []
+
+    @pytest.mark.parametrize("materialize", [True, False], ids=["kept", "reverted"])
+    def test_counts_the_rows_that_were_recorded_after_the_last_report(
+        self, copy_dir: Path, made: str, workers: Workers, materialize: bool
+    ) -> None:
+        left, recorded = self.leave_unreported(copy_dir, made, workers, Worker.kill)
+        assert left.vault.get_process(ID).rows_done == recorded
+
+        left.vault.stop_process(ID, materialize=materialize)
+
+        record = left.vault.get_process(ID)
+        assert record.state is (State.MATERIALIZED if materialize else State.REVERTED)
+        assert record.rows_done == recorded
+        assert {step.name: step.rows_done for step in record.steps}["shout"] == recorded
+        if materialize:
+            assert left.vault.get_dataframe("words")["shout"].notna().sum() == recorded
+
+    def test_by_force_counts_what_was_recorded_until_the_worker_ended(
+        self, copy_dir: Path, made: str, workers: Workers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tablevault_like.process.workers._TERMINATE_SECONDS", 0.1)
+        left, recorded = self.leave_unreported(copy_dir, made, workers, lambda worker: worker.signal(signal.SIGSTOP))
+
+        left.vault.stop_process(ID, force=True, materialize=True)
+
+        assert left.vault.get_process(ID).rows_done == recorded
+        assert left.vault.get_dataframe("words")["shout"].notna().sum() == recorded
+
+    def leave_unreported(
+        self, copy_dir: Path, made: str, workers: Workers, end: Callable[[Worker], None]
+    ) -> tuple[Left, int]:
+        """Leave an execution whose last report of its rows is older than its last commit, and tell how many it has."""
+        left = Left(copy_dir, workers, made, BY_NAME["execute_instance"])
+        worker = left.start("execute_instance", ID, Fault("shout dog", Action.WAIT))
+        worker.arrive()
+        wait_until(lambda: left.recorded(ID, "shout") == 3)
+        end(worker)
+        with closing(sqlite3.connect(copy_dir / "metadata" / "catalog.sqlite")) as db, db:
+            db.execute("UPDATE steps SET rows_done = 1 WHERE process_id = ? AND name = 'shout'", (ID,))
+        return left, 3
+
+    def test_keeps_what_is_done_of_a_worker_that_died_inside_of_a_commit(
+        self, copy_dir: Path, made: str, workers: Workers
+    ) -> None:
+        """SQLite's journal has to be played back then, which who only reads can't do."""
+        left, recorded = self.leave_unreported(copy_dir, made, workers, Worker.kill)
+        rows = copy_dir / "metadata" / "processes" / ID / "rows.sqlite"
+        assert workers.run(die_inside_of_a_commit, rows).end() == -signal.SIGKILL
+        with pytest.raises(OSError, match="in the middle of a commit"):
+            RowStore.read(rows)
+
+        left.vault.stop_process(ID, materialize=True)
+
+        assert left.vault.get_process(ID).rows_done == recorded
+        assert left.vault.get_dataframe("words")["shout"].notna().sum() == recorded
+        states.assert_sound(copy_dir)
+
+    def test_keeps_what_was_reported_where_the_rows_can_not_be_counted(self, left: Left) -> None:
+        rows = left.vault_dir / "metadata" / "processes" / ID / "rows.sqlite"
+        reported = left.vault.get_process(ID).rows_done
+        rows.write_bytes(b"no database")
+
+        left.vault.stop_process(ID)
+
+        record = left.vault.get_process(ID)
+        assert (record.state, record.rows_done) == (State.REVERTED, reported)
 
     def test_that_can_not_keep_what_is_done_holds_up_nobody_with_its_own_error(self, left: Left) -> None:
         rows = left.vault_dir / "metadata" / "processes" / ID / "rows.sqlite"

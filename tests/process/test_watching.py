@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from tablevault_like import State, TableVault
 from tablevault_like.catalog import Catalog, Database
-from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
+from tablevault_like.errors import TVArgumentError, TVProcessError, TVTimeoutError
 from tablevault_like.locks import is_held
 from tests import tasks
 from tests.library import BY_NAME
@@ -94,8 +95,8 @@ def test_it_gives_up_in_time(vault: TableVault, row: Gate) -> None:
         vault.wait("p", timeout=0.1)
 
     assert 0.1 <= time.monotonic() - begun < 5
-    assert isinstance(caught.value, TVLockError)
-    assert caught.value.holder == "p"
+    assert isinstance(caught.value, TVTimeoutError)
+    assert caught.value.process_id == "p"
     row.open()
     running.result()
 
@@ -166,8 +167,15 @@ def test_it_waits_for_one_that_waits_for_its_locks(copy_dir: Path, made: str, wo
     workers.start(tasks.write_module, copy_dir, "waiter")
     wait_until(lambda: "waiter" in vault.get_active_processes())
     waiting = Background(vault.wait, "waiter")
-    with pytest.raises(TimeoutError, match="waiter"):
+    with pytest.raises(TVTimeoutError) as caught:
         vault.wait("waiter", 0)
+    assert re.fullmatch(
+        r"Gave up waiting after 0 s: process 'waiter' \(.*\) waits for its locks\. It waits for 'holder'\. "
+        r"Wait again, or longer\.",
+        str(caught.value),
+    )
+    with pytest.raises(TVProcessError, match=r"'waiter' waits for its locks.* nothing to stop.*until it gives up"):
+        vault.stop_process("waiter", force=True)
     holder.go()
 
     assert waiting.result().state is State.COMPLETED
