@@ -22,6 +22,7 @@ from typing import Iterator
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 11), (3, 14)
+OLD = "tablevault==0.1.1"
 EXTRAS = ("", "[docs]", "[dev]")  # each has all that stands before it
 
 
@@ -30,9 +31,15 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--dev", action="store_true", help="with what the tests need, which is all there is")
     options.add_argument("--docs", action="store_true", help="with what the documentation's site needs")
+    options.add_argument("--old", action="store_true", help=f"with {OLD} instead, the release that vaults come from")
     options.add_argument("--python", metavar="X", help="a version (3.13) or a path; it gets an environment of its own")
     chosen = options.parse_args()
     base, version = find_python(chosen.python)
+    if chosen.old:
+        folder = CHECKOUT / f".venv-{OLD.replace('==', '-')}"
+        with locked(folder.with_name(folder.name + ".lock")):
+            print(ensure_old(folder, base=base))
+        return
     folder = CHECKOUT / (".venv" if chosen.python is None else f".venv-{version}")
     with locked(folder.with_name(folder.name + ".lock")):
         print(ensure(folder, base=base, extra="[dev]" if chosen.dev else "[docs]" if chosen.docs else ""))
@@ -90,6 +97,21 @@ def ensure(folder: Path, *, base: str, extra: str) -> Path:
         make(folder, base=base)
     pip(str(python), "install", "--editable", f"{CHECKOUT}{extra}")
     stamp.write_text(key + extra)
+    return python
+
+
+def ensure_old(folder: Path, *, base: str) -> Path:
+    """Return the Python of an environment that has the old release and nothing of this checkout; make it likewise."""
+    python = folder / "bin" / "python"
+    stamp = folder / "finished"
+    key = f"{base}\n{OLD}\n"
+    if stamp.is_file() and stamp.read_text() == key and probe(str(python)) is not None:
+        return python
+    say(f"Making {folder} with {base} ...")
+    shutil.rmtree(folder, ignore_errors=True)
+    make(folder, base=base)
+    pip(str(python), "install", "--retries", "1", OLD)
+    stamp.write_text(key)
     return python
 
 

@@ -8,7 +8,8 @@ Every error says what was wrong, where, and what to do next. Branches are by wha
     ├── TableReferenceError  (LookupError)   mend the ``<<reference>>``
     ├── TVLockError          (TimeoutError)  wait, resume or stop the holder
     ├── TVProcessError       (RuntimeError)  look at the process: it is running, has ended, or was taken over
-    │   └── FencedError                      this worker lost its claim; it must write nothing more
+    │   ├── FencedError                      this worker lost its claim; it must write nothing more
+    │   └── TVTimeoutError   (TimeoutError)  wait again, or longer: the process is still at work
     ├── TVTableError         (ValueError)    a value doesn't fit its column
     ├── TVArtifactError      (ValueError)    an artifact and its cell don't match
     └── TVFileError          (OSError)       the disk refused, or what is on it is not what it should be
@@ -39,7 +40,9 @@ class TableVaultError(Exception):
 
 def _rebuild(cls: type[TableVaultError], message: str, fields: dict[str, object]) -> TableVaultError:
     """Make the error anew from its fields, as unpickling does, whatever its constructor takes."""
-    error = cls.__new__(cls, message)
+    # A class that is an OSError as well is made by that, whichever of its bases comes first.
+    made_by = OSError if issubclass(cls, OSError) else Exception
+    error = made_by.__new__(cls, message)
     Exception.__init__(error, message)
     error.__dict__.update(fields)
     return error
@@ -104,6 +107,10 @@ class TVProcessError(TableVaultError, RuntimeError):
 
 class FencedError(TVProcessError):
     """This worker's claim on the process is over: another worker claimed it, or it was stopped."""
+
+
+class TVTimeoutError(TVProcessError, TimeoutError):
+    """A process that was still at work when the time to wait for it was over. It goes on."""
 
 
 class TVTableError(TableVaultError, ValueError):

@@ -51,16 +51,25 @@ class State(StrEnum):
     """The state of a process. ``process.state`` holds the legal transitions between them."""
 
     CREATED = "CREATED"
+    """It has begun, or waits for its locks. What it needs isn't kept yet, so if its worker dies it is reverted."""
     RUNNING = "RUNNING"
+    """A worker is at it, or was when it died: then ``status`` is ``interrupted``, and it can be resumed."""
     PAUSED = "PAUSED"
+    """No worker is at it. It keeps its locks and what it has done until it is resumed or stopped."""
     REVERTING = "REVERTING"
+    """What it has done is being undone. If that is interrupted, whoever takes it on next finishes it."""
     STOPPING = "STOPPING"
+    """Somebody is stopping it, and its worker may write nothing more. Whoever takes it on next finishes that."""
     REVERTED = "REVERTED"
+    """It has ended as if it had never been. Its id may be used again."""
     MATERIALIZED = "MATERIALIZED"
+    """It was stopped, and what it had done is kept as a partial instance."""
     COMPLETED = "COMPLETED"
+    """It has done all of its work."""
 
     @property
     def has_ended(self) -> bool:
+        """Whether nothing more is to come of it: it was completed, reverted or materialized."""
         return self in ENDED_STATES
 
 
@@ -71,7 +80,9 @@ class StopIntent(StrEnum):
     """What a stopper wants done with what its target has computed."""
 
     REVERT = "revert"
+    """It is undone."""
     MATERIALIZE = "materialize"
+    """It is kept, as a partial instance."""
 
 
 class LockMode(StrEnum):
@@ -267,25 +278,34 @@ class InstanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
-    """An exception as it is shown: the name of its class, its message, and its formatted traceback."""
+    """An exception as it is shown."""
 
     type: str
+    """The name of its class."""
     message: str
+    """What it says, with its notes."""
     traceback: str
+    """Its traceback as Python formats it, in several lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A step of a process. Row counts are those that are committed."""
+    """A step of a process. Times are seconds since the epoch (POSIX), counts of rows those that are committed."""
 
     name: str
+    """Of an execution: the name of the builder, or ``materialize``."""
     is_done: bool
-    started_at: float
+    started_at: float | None
+    """When it began; ``None`` if it hasn't, or if it has no rows."""
     finished_at: float | None
     rows_total: int | None
+    """How many rows it will have; ``None`` where that isn't known yet, or it has none."""
     rows_done: int
+    """How many rows have their values, whether they were computed or reused."""
     rows_failed: int
+    """How many rows have failed; a resume calls their function again."""
     rows_reused: int
+    """How many of ``rows_done`` were taken over from the origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,46 +314,57 @@ class ProcessRecord:
 
     ``rows_done``, ``rows_failed``, ``rows_reused`` and ``rows_total`` are those of the step that is under way, else of
     the last one that has rows; ``steps`` has all of them.
-
-    ``is_alive`` tells whether a living worker holds it. ``locks`` and ``waits_for`` name resources as
-    ``"stories/TEMP_base (exclusive)"``, ``blocked_by`` the ids of the processes that are waited for. ``rate`` is rows a
-    second, ``remaining`` seconds; both are ``None`` where they aren't known.
-
-    ``is_named`` tells whether the caller gave it its id, ``next_steps`` what may be done about it, in a sentence.
-    ``updated_at`` is when anything was last recorded of it. ``stop_intent`` is what whoever is stopping it wants.
-    ``epoch`` counts the workers that have claimed it.
     """
 
     process_id: str
     operation: str
+    """The name of the method that began it: ``execute_instance``, ..."""
     arguments: Mapping[str, Any]
+    """What it was called to do, by name; of a frame, only what tells it from others."""
     author: str
     state: State
     is_alive: bool
+    """Whether a living worker holds it."""
     is_named: bool
+    """Whether the caller gave it its id, and so means to come back to it."""
     host: str | None
+    """The machine of the worker that holds it, or that was the last to."""
     pid: int | None
+    """The number of that worker on its machine."""
     created_at: float
     started_at: float | None = None
     updated_at: float
+    """When anything was last recorded of it."""
     ended_at: float | None = None
     parent_id: str | None = None
+    """The process in whose user code it was called, or that was named as its parent."""
     steps_done: tuple[str, ...] = ()
     steps_to_come: tuple[str, ...] = ()
+    """The steps that aren't done, the one that is under way among them."""
     rows_done: int = 0
     rows_failed: int = 0
     rows_reused: int = 0
     rows_total: int | None = None
     rate: float | None = None
+    """Rows a second since the step was begun or resumed; ``None`` where that isn't known."""
     remaining: float | None = None
+    """How many seconds the step will take at that rate; ``None`` where that isn't known."""
     locks: tuple[str, ...] = ()
+    """The locks that it holds, such as ``stories/TEMP_base (exclusive)``."""
     waits_for: tuple[str, ...] = ()
+    """The locks that it waits for."""
     blocked_by: tuple[str, ...] = ()
+    """The ids of the processes that it waits for."""
     error: ErrorRecord | None = None
+    """What ended or paused it, if that was an error."""
     next_steps: str
+    """What may be done about it, in a sentence."""
     paused_on_request: bool = False
+    """Whether it is paused because somebody asked for that, and not by an error or a signal. ``restart`` leaves it."""
     stop_intent: StopIntent | None = None
+    """What whoever is stopping it, or has stopped it, wants done with what it has computed."""
     epoch: int = 0
+    """How many workers have claimed it."""
     steps: tuple[StepRecord, ...] = field(default=(), repr=False)
 
     @property

@@ -101,7 +101,8 @@ class Reader:
         def read(found: Found) -> pd.DataFrame:
             if found.record.is_temporary:
                 return self._temporary_part(found, part)
-            frame = parquet.read_table(found.place.table, columns=part.columns, rows=part.rows, wanted=part.wanted)
+            wanted = _wanted(found, part)
+            frame = parquet.read_table(found.place.table, columns=part.columns, rows=part.rows, wanted=wanted)
             return _finished(frame, found, part)
 
         return self._read(lambda db: which.find(db, table), read)
@@ -115,7 +116,8 @@ class Reader:
             known = {"table_name": record.table_name, "instance_id": record.instance_id}
             if record.is_temporary:
                 return parquet.exported(parquet.table_from_frame(self._temporary_part(found, part)), known)
-            stored, _ = parquet.read_arrow_table(path, columns=part.columns, rows=part.rows, wanted=part.wanted)
+            wanted = _wanted(found, part)
+            stored, _ = parquet.read_arrow_table(path, columns=part.columns, rows=part.rows, wanted=wanted)
             with parquet.told(path):
                 return parquet.exported(_with_paths(stored, found) if part.full_artifact_path else stored, known)
 
@@ -134,7 +136,7 @@ class Reader:
                 whole = self._temporary_part(found, part)
                 return (whole.iloc[start : start + size] for start in range(0, len(whole), size))
             frames = parquet.iterate_batches(
-                found.place.table, part.columns, batch_size=size, rows=part.rows, wanted=part.wanted
+                found.place.table, part.columns, batch_size=size, rows=part.rows, wanted=_wanted(found, part)
             )
             return (_finished(frame, found, part) for frame in frames)
 
@@ -165,14 +167,13 @@ class Reader:
                 return dict(vaults.read(db))
             if instance_id is None:
                 return descriptions.describe_table(tables.get(db, table))
-            record = instances.get(db, table, instance_id)
-            columns = instances.columns(db, table, instance_id)
-            sources = instances.lineage(db, table, instance_id)
-        return {
-            **descriptions.describe_instance(record),
-            "columns": {column.name: column.dtype for column in columns},
-            "dependencies": [list(source) for source in sources],
-        }
+            return _described(db, instances.get(db, table, instance_id))
+
+    def describe_instances(self, table: str) -> list[dict[str, object]]:
+        """Return what describes each instance of a table, oldest first, temporary ones last."""
+        with self.catalog.snapshot() as db:
+            tables.get(db, table)
+            return [_described(db, record) for record in instances.of_table(db, table, include_temporary=True)]
 
     def builder_names(self, table: str, *, instance_id: str | None, version: str, is_temporary: bool) -> list[str]:
         """Return the names of an instance's builders."""
@@ -192,6 +193,10 @@ class Reader:
             path = places.builder_files(place, record.table_name).get(name)
             if path is None or not (path.is_symlink() or _is_builder(path)):
                 known = _builder_files(record, place)
+                if record.external_edit and not record.is_temporary and not known:
+                    raise TVArgumentError(
+                        f"{record.table_name}/{record.instance_id} was written as a frame, so it has no builders."
+                    )
                 raise TVArgumentError(
                     f"{record.table_name}/{record.instance_id} has no builder {name!r}.{nearest(name, list(known))}"
                 )
@@ -263,6 +268,13 @@ class Reader:
         self, db: Database, table: str, *, instance_id: str | None, version: str, is_temporary: bool
     ) -> InstanceRecord:
         if instance_id is None and is_temporary:
+            is_there = instances.find(db, table, temporary_id(version)) is not None
+            if not is_there and instances.newest(db, table, version, active_only=False) is not None:
+                raise TVArgumentError(
+                    f"Table {table!r} has no temporary instance of version {version!r}. Create one with "
+                    f"create_instance({table!r}, version={version!r}), or read the newest materialized one with "
+                    "is_temp=False."
+                )
             instance_id = temporary_id(version)
         return Which(instance_id, version, active_only=False).find(db, table)
 
@@ -274,8 +286,9 @@ class Reader:
         for name in part.columns or ():
             if name not in frame.columns:
                 raise TVArgumentError(f"The table has no column {name!r}.{nearest(name, frame.columns)}")
-        if part.wanted is not None:
-            frame = frame.iloc[parquet.matching_positions(frame, part.wanted)]
+        wanted = _wanted(made, part)
+        if wanted is not None:
+            frame = frame.iloc[parquet.matching_positions(frame, wanted)]
         if part.rows is not None:
             frame = frame.head(part.rows)
         return _finished(frame if part.columns is None else frame[list(part.columns)], made, part)
@@ -301,6 +314,26 @@ class Reader:
             f"{record.table_name}/{record.instance_id} has no frame yet. "
             f"{'Write it' if record.external_edit else 'Execute it'}, or ask for a materialized instance."
         )
+
+
+def _described(db: Database, record: InstanceRecord) -> dict[str, object]:
+    """Return what describes an instance."""
+    columns = instances.columns(db, record.table_name, record.instance_id)
+    sources = instances.lineage(db, record.table_name, record.instance_id)
+    return {
+        **descriptions.describe_instance(record),
+        "columns": {column.name: column.dtype for column in columns},
+        "dependencies": [list(source) for source in sources],
+    }
+
+
+def _wanted(found: Found, part: Part) -> Filter | None:
+    """Return the filter with artifacts by the names that are stored: callers may give the paths that they are shown."""
+    if part.wanted is None or not part.full_artifact_path:
+        return part.wanted
+    return part.wanted.with_values(
+        found.artifact_columns, lambda value: artifacts.stored_name(value, found.artifact_folder)
+    )
 
 
 def _finished(frame: pd.DataFrame, found: Found, part: Part) -> pd.DataFrame:

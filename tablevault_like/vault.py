@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.tree import Tree
 
-Filters: TypeAlias = "Sequence[tuple[str, str, object]] | Sequence[Sequence[tuple[str, str, object]]]"
+Filters: TypeAlias = Sequence[tuple[str, str, object]] | Sequence[Sequence[tuple[str, str, object]]]
 
 
 @arguments.checked
@@ -126,9 +126,12 @@ class TableVault:
     ) -> str:
         """Create an empty table.
 
-        Unless it has ``allow_multiple_artifacts``, the table's folder shows the artifacts of its newest successful
-        instance; each instance has its own in any case. With ``has_side_effects``, a table's other instances become
-        inactive the moment that one is executed. Raises TVArgumentError for a name that is taken or forbidden.
+        Every instance has artifacts of its own. Unless the table has ``allow_multiple_artifacts``, its folder has an
+        ``artifacts``, too, which shows those of its newest successful instance. With ``has_side_effects``, a table's
+        other instances become inactive the moment that one is executed or written, and active again if that is
+        reverted.
+
+        Raises TVArgumentError for a name that is taken or forbidden.
         """
         return self._runner.submit(
             CreateTable(table_name, allow_multiple_artifacts, has_side_effects, description or ""), process_id or None
@@ -141,7 +144,7 @@ class TableVault:
         return self._runner.submit(RenameTable(new_table_name, table_name), process_id or None)
 
     def delete_table(self, table_name: str, process_id: str | None = None) -> str:
-        """Delete a table with all of its instances; its files go to the trash."""
+        """Delete a table with all of its instances; its files go to the trash. ``get_trash`` tells what was deleted."""
         return self._runner.submit(DeleteTable(table_name), process_id or None)
 
     # --- instances
@@ -158,12 +161,17 @@ class TableVault:
         description: str = "",
         process_id: str | None = None,
     ) -> str:
-        """Create a temporary instance, whose builders can then be written and executed.
+        """Create a temporary instance, ``TEMP_<version>``, whose builders can then be written and executed.
 
-        ``origin_id`` (in ``origin_table``, by default the same table) or ``copy=True`` (the newest instance, if there
-        is one) copies the builders of an earlier instance; else there is a template of an IndexBuilder. ``builders``
-        names further builder files to make from a template, or maps names to their YAML text. With ``external_edit``
-        there are no builders: ``write_instance`` gives the frame.
+        ``origin_id`` names a materialized instance, in ``origin_table`` or by default in the same table, whose builders
+        are copied and whose rows can be reused. ``copy=True`` takes the newest of that table and of this version
+        instead, else the newest of any, else none; next to an ``origin_id`` it says nothing. Without an origin there
+        is a template of an IndexBuilder. ``builders`` names further builder files to make from a template, or maps
+        names to their YAML text; what is named replaces what was copied. With ``external_edit`` there are no builders:
+        ``write_instance`` gives the frame.
+
+        Raises TVArgumentError if there is a temporary instance of this version already, which is never replaced, or if
+        the origin isn't there or is a temporary one, and TVBuilderError for a text that is no builder.
         """
         operation = CreateInstance(
             table_name,
@@ -188,10 +196,16 @@ class TableVault:
     ) -> str:
         """Materialize a DataFrame as an instance that was created with ``external_edit=True``.
 
-        ``dependencies`` are (table, instance id) that it was made from, ``dtypes`` pandas dtypes (or their names, or
-        ``artifact_string``) by column. The frame is kept until the process ends: ``write_instance(None, ...,
-        process_id=p)`` resumes it. Its index isn't kept. Raises TVTableError for a value that its dtype can't hold,
-        TVArtifactError for artifacts and cells that don't match.
+        ``dependencies`` are (table, instance id) that it was made from; an empty id stands for the newest active
+        instance of that table, of any version. ``dtypes`` are pandas dtypes (or their names, or ``artifact_string``) by
+        column. The index of the frame isn't kept.
+
+        With a ``process_id``, the frame is kept until the process ends: the same call resumes it, with the same frame
+        or with ``None`` in its place. Then ``dtypes`` and ``dependencies`` may be left out, too: they are what they
+        were. Another frame is refused.
+
+        Raises TVTableError for a value that its dtype can't hold, TVArtifactError for artifacts and cells that don't
+        match, and TVProcessError for ``None`` where no process of that id has kept a frame.
         """
         sources, names = arguments.sources(dependencies), arguments.dtype_names(dtypes)
         operation = WriteInstance.read(
@@ -229,7 +243,10 @@ class TableVault:
         return self._runner.submit(operation, process_id or None)
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str | None = None) -> str:
-        """Delete a materialized or temporary instance; its files go to the trash."""
+        """Delete a materialized or temporary instance; its files go to the trash.
+
+        What was made from it stays, and still names it.
+        """
         return self._runner.submit(DeleteInstance(instance_id, table_name), process_id or None)
 
     # --- code and builders
@@ -327,7 +344,10 @@ class TableVault:
         return new_process_id()
 
     def get_active_processes(self) -> dict[str, ProcessRecord]:
-        """Return the processes that haven't ended or that wait for their locks, by id, oldest first."""
+        """Return the processes that haven't ended or that wait for their locks, by id, oldest first.
+
+        Children are among them: ``parent_id`` tells whose they are.
+        """
         with self._journal.catalog.snapshot() as db:
             return records.active(db, self._journal.layout)
 
@@ -337,22 +357,35 @@ class TableVault:
             return records.find(db, self._journal.layout, process_id)
 
     def get_process_completion(self, process_id: str) -> bool:
-        """Tell whether a process has completed, or was stopped and materialized."""
+        """Tell whether a process has completed, or was stopped and materialized.
+
+        Raises TVArgumentError if there is none of that id.
+        """
         return self.get_process(process_id).state in (State.COMPLETED, State.MATERIALIZED)
 
     def stop_process(self, process_id: str, force: bool = False, materialize: bool = False) -> str:
         """Revert a process that hasn't ended, or keep what it has done as a partial instance, and return its id.
 
-        ``force`` first ends a living worker (terminate, wait, kill). Raises TVProcessError if the process has ended,
-        or if its worker lives and ``force`` wasn't given.
+        ``force`` first ends a living worker, and those of its children (terminate, wait, kill; all at once).
+        ``materialize`` keeps the rows that an ``execute_instance`` has recorded, in an instance whose ``success`` is
+        false; what any other operation has done can't be kept. Children that are under way are reverted in any case,
+        those that have completed stay.
+
+        Raises TVProcessError if the process has ended, hasn't begun as it waits for its locks, or if its worker (or
+        that of a child) lives and ``force`` wasn't given, and TVArgumentError for an unknown id, or for ``materialize``
+        where nothing can be kept; the process stays as it was then.
         """
         return self._runner.stop(process_id, force=force, materialize=materialize)
 
     def wait(self, process_id: str, timeout: float | None = None) -> ProcessRecord:
         """Wait until a process has ended or is paused, wherever it runs, and return it.
 
-        One whose worker is dead is returned, too: its ``status`` is ``interrupted``. Raises TVArgumentError if there is
-        none of that id, and TVLockError, which is a TimeoutError, if a worker is still at it after ``timeout`` seconds.
+        One whose worker is dead is returned, too: its ``status`` is ``interrupted``. ``timeout`` is in seconds; without
+        one, it waits for as long as it takes.
+
+        Raises TVArgumentError if there is none of that id, TVTimeoutError (a TimeoutError) if a worker is still at it
+        when the time is over, and TVProcessError if it never began, as it didn't get its locks, or if this code is part
+        of it.
         """
         seconds = None if timeout is None else arguments.seconds("timeout", timeout)
         return watching.wait(self._journal, process_id, timeout=seconds)
@@ -377,10 +410,10 @@ class TableVault:
         Only what is asked for is read: some ``columns``, in that order; the rows for which ``filters`` hold, conditions
         such as ``[("year", ">=", 2020)]`` (all of a list, or one of several lists; ``==``, ``!=``, ``<``, ``>``,
         ``<=``, ``>=``, ``in``, ``not in``); and of those the first ``rows``. The index holds the positions of the rows.
-        Cells of dtype ``artifact_string`` become absolute paths, unless ``full_artifact_path`` is false.
-        ``attrs["table_name"]`` and ``attrs["instance_id"]`` tell what was read. An explicit ``instance_id`` ignores
-        ``active_only`` and ``version``; ``TEMP_<version>`` reads what the execution of a temporary instance has done
-        by now, or had done when it was paused or reverted.
+        Cells of dtype ``artifact_string`` become absolute paths, which ``filters`` take as well as names, unless
+        ``full_artifact_path`` is false. ``attrs["table_name"]`` and ``attrs["instance_id"]`` tell what was read. An
+        explicit ``instance_id`` ignores ``active_only`` and ``version``; ``TEMP_<version>`` reads what the execution of
+        a temporary instance has done by now, or had done when it was paused or reverted.
 
         Raises TVArgumentError for what isn't there, and for a value that can't be compared with its column.
         """
@@ -454,7 +487,12 @@ class TableVault:
     def get_builders_list(
         self, table_name: str, instance_id: str = "", version: str = BASE_VERSION, is_temp: bool = True
     ) -> list[str]:
-        """Return the names of the builders of a temporary instance, or with ``is_temp=False`` of the newest one."""
+        """Return the names of the builders of a temporary instance, sorted; those of one that was written are none.
+
+        It is the temporary instance of ``version``, with ``is_temp=False`` the newest materialized one of it, active or
+        not. ``instance_id`` wins over both: that very instance, of whichever kind. Raises TVArgumentError if there is
+        no such instance.
+        """
         return self._reader.builder_names(
             table_name, instance_id=instance_id or None, version=version or BASE_VERSION, is_temporary=is_temp
         )
@@ -467,7 +505,11 @@ class TableVault:
         version: str = BASE_VERSION,
         is_temp: bool = True,
     ) -> str:
-        """Return the text of a builder file; by default that of the IndexBuilder."""
+        """Return the text of a builder file; by default that of the IndexBuilder.
+
+        Which instance it is of is said as in ``get_builders_list``: ``instance_id`` wins over ``version`` and
+        ``is_temp``. Raises TVArgumentError if there is no such instance, or no such builder in it.
+        """
         return self._reader.builder_text(
             table_name,
             builder_name or None,
@@ -481,7 +523,10 @@ class TableVault:
         return self._reader.module_names()
 
     def get_code_module_str(self, module_name: str) -> str:
-        """Return the text of a code module; of a package, that of its ``__init__.py``."""
+        """Return the text of a code module; of a package, that of its ``__init__.py``.
+
+        Raises TVArgumentError, with the nearest name, if there is none of that name.
+        """
         return self._reader.module_text(module_name)
 
     def get_artifact_folder(
@@ -490,7 +535,8 @@ class TableVault:
         """Return the folder with the artifacts of a temporary instance, or with ``is_temp=False`` of the newest one.
 
         It is always the instance's own, in which nothing changes once it is materialized, whether or not the table has
-        ``allow_multiple_artifacts``.
+        ``allow_multiple_artifacts``. Which instance is meant is said as in ``get_builders_list``: ``instance_id`` wins
+        over ``version`` and ``is_temp``. Raises TVArgumentError if there is no such instance.
         """
         folder = self._reader.artifact_folder(
             table_name, instance_id=instance_id or None, version=version or BASE_VERSION, is_temporary=is_temp
@@ -506,7 +552,13 @@ class TableVault:
         metadata_files: bool = False,
         artifact_files: bool = False,
     ) -> Tree:
-        """Return the files of the vault, a table or an instance as a ``rich.tree.Tree`` that can be printed."""
+        """Return the files of the vault, a table or an instance as a ``rich.tree.Tree`` that can be printed.
+
+        Frames, manifests and descriptions are always among them, hidden files never. ``code_files`` are the code
+        modules, and the code that is kept with each instance; ``builder_files`` the builders of all instances;
+        ``artifact_files`` the artifacts of instances and tables; ``metadata_files`` what is in ``metadata/``: the
+        catalog, processes, and the trash. Raises TVArgumentError for a table or an instance that isn't there.
+        """
         from tablevault_like import tree
 
         folder = self._reader.folder(table=table_name or None, instance_id=instance_id or None)

@@ -142,6 +142,11 @@ class TestAPage:
 
         assert text == "# A\n\n```{code-block} python\n:caption: code/a.py\na = 1\n```\n"
 
+    def test_captions_are_names_and_no_markup(self, written: Callable[[str], str]) -> None:
+        text = written("# A\n\n<!-- file: code/my_words/__init__.py -->\n```python\na = 1\n```\n")
+
+        assert "\n:caption: code/my\\_words/\\_\\_init\\_\\_.py\n" in text
+
     def test_has_no_other_marks(self, written: Callable[[str], str]) -> None:
         assert written("# A\n<!-- no-run: it costs -->\n```python\n1 / 0\n```\n") == "# A\n\n```python\n1 / 0\n```\n"
 
@@ -216,6 +221,18 @@ class TestChecks:
         (tmp_path / "python.html").write_text(f'<a href="{link}">a</a>')
 
         assert f"python.html: links to {link}, which isn't there." in checks.problems(tmp_path)
+
+
+def test_a_file_that_is_not_text_is_listed_with_its_size(tmp_path: Path) -> None:
+    folder = tmp_path / examples.FOLDER / "vault" / "data"
+    folder.mkdir(parents=True)
+    (folder / "rows.parquet").write_bytes(b"PAR1\xff\x00")
+    (folder / "rows.csv").write_text("Zürich\n", encoding="utf-8")
+
+    listed = examples.listing(tmp_path)
+
+    assert "### data/rows.parquet\n\n````text\n6 bytes that aren't text\n````\n" in listed
+    assert "````text\nZürich\n````\n" in listed
 
 
 @pytest.mark.parametrize("module", [checks, commands, examples, sources], ids=lambda module: module.__name__)

@@ -34,7 +34,10 @@ from tablevault_like.errors import (
     TVLockError,
     TVProcessError,
     TVTableError,
+    TVTimeoutError,
 )
+from tablevault_like.layout import Layout
+from tablevault_like.locks import WorkerLock
 from tablevault_like.storage import tables
 from tests import library, states
 from tests.library import CALLS, WORDS
@@ -496,6 +499,10 @@ def test_guarantee_14_told(vault: TableVault) -> None:
             ],
         ),
         TVProcessError: (lambda: vault.stop_process(vault.create_table("x")), ["has ended (completed)"]),
+        TVTimeoutError: (
+            lambda: waited(vault, "p"),
+            ["Gave up waiting after 0 s", "'p'", "execute_instance by ada", "Wait again, longer", "stop_process('p'"],
+        ),
         TVTableError: (
             lambda: vault.execute_instance("words", process_id="p"),
             ["Column 'half'", "builtins.object", "row 1 of the builder 'half'", "artifact_string", "call again"],
@@ -519,6 +526,16 @@ def written(vault: TableVault, frame: pd.DataFrame) -> None:
     vault.create_table("pages")
     vault.create_instance("pages", external_edit=True)
     vault.write_instance(frame, "pages", dtypes={"page": "artifact_string"})
+
+
+def waited(vault: TableVault, process_id: str) -> None:
+    """Wait for a process while somebody is at it."""
+    lock = WorkerLock(Layout(Path(vault.db_dir)).process(process_id).worker_lock)
+    assert lock.acquire()
+    try:
+        vault.wait(process_id, timeout=0)
+    finally:
+        lock.release()
 
 
 def unreadable(vault: TableVault) -> None:

@@ -20,18 +20,18 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 # modules of the package that aren't named: none of them imports another.
 LAYERS = {
     "0 words": ["errors model layout"],
-    "1a ground": ["storage: files links descriptions manifests places replacements"],
+    "1a ground": ["storage: files drafts links descriptions manifests places replacements"],
     "1b ground": ["catalog: schema forks catalog tables *"],
     "2 parts": [
         "locks",
-        "storage: values artifacts rows arrow arrow_names columns dtypes filters tables",
+        "storage: tags values digests artifacts rows arrow arrow_names columns dtypes operands filters tables",
         (
             "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver "
             "resolve arguments"
         ),
         (
-            "functions: canonical constants file_arguments sources scopes signature imports modules units "
-            "names reach fingerprint written standalone unpickled pickled given builtin.declared builtin.* builtin"
+            "functions: canonical constants file_arguments sources scopes signature imports modules units names "
+            "reach fingerprint written origins standalone unpickled pickled given builtin.declared builtin.* builtin"
         ),
         "engines: base *",
     ],
@@ -45,18 +45,18 @@ LAYERS = {
             "housekeeping endings stopping driving start runner"
         ),
     ],
-    "4 operations": ["operations: sources artifact_views folders publication execution planning finished *"],
+    "4 operations": ["operations: sources code_files artifact_views folders publication execution planning finished *"],
     "5a founding": ["founding"],
     "5b around": [
         *("arguments", "reading", "tree", "background", "monitor: *", "check"),
         "migration: report names draft old cells builder_texts artifacts history scope instances recording migrating",
-        "archive: members progress drafts databases xz labels spool contents finished verification completion *",
+        "archive: members progress databases xz labels spool contents finished verification completion *",
     ],
-    "6 face": ["vault __init__"],
+    "6 face": ["vault typing __init__"],
     "7a shell": [
         (
-            "cli: output words formats places frames conditions errors completion options session startup app "
-            "instances contents execution *"
+            "cli: output questions words formats places frames conditions errors completion options session startup "
+            "app instances contents execution *"
         )
     ],
     "7b shell": ["__main__"],

@@ -75,6 +75,7 @@ FIELDS: dict[type[errors.TableVaultError], dict[str, Any]] = {
     errors.TVLockError: {"resource": "stories/TEMP_base", "holder": "p1"},
     errors.TVProcessError: {"process_id": "p1"},
     errors.FencedError: {"process_id": "p1"},
+    errors.TVTimeoutError: {"process_id": "p1"},
     errors.TVTableError: {"column": "score", "row": 3},
     errors.TVFileError: {"path": "metadata/catalog.sqlite"},
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tablevault_like import TableVault
@@ -142,6 +145,27 @@ class TestPartOfAFrame:
             2022,
         ]
 
+    @pytest.mark.parametrize("op", ["==", "!=", "in", "not in"])
+    def test_is_found_by_the_path_or_by_the_name_of_an_artifact(self, vault: TableVault, op: str) -> None:
+        folder = vault.get_artifact_folder("papers", is_temp=False)
+        expected = {"==": [2019, 2022], "!=": [2021], "in": [2019, 2022], "not in": [2020, 2021]}[op]
+        for name in (f"{folder}/a.txt", "a.txt"):
+            filters = [("page", op, [name, "c.txt"] if "in" in op else name)]
+            assert vault.get_dataframe("papers", filters=filters)["year"].tolist() == expected
+            assert vault.to_arrow("papers", filters=[filters])["year"].to_pylist() == expected
+            batches = vault.iter_batches("papers", filters=filters)
+            assert [year for batch in batches for year in batch["year"]] == expected
+
+    def test_is_not_found_by_a_path_that_is_not_shown(self, vault: TableVault) -> None:
+        """That of another folder, or where names are shown, that of this one."""
+        folder = vault.get_artifact_folder("papers", is_temp=False)
+
+        assert len(vault.get_dataframe("papers", filters=[("page", "==", "/elsewhere/artifacts/a.txt")])) == 0
+        assert len(vault.get_dataframe("papers", filters=[("page", "==", f"{folder}/")])) == 0
+        wanted = [("page", "==", f"{folder}/a.txt")]
+        assert len(vault.get_dataframe("papers", filters=wanted, full_artifact_path=False)) == 0
+        assert vault.get_dataframe("papers", filters=[("more", "==", f"{folder}/x")]).empty
+
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
@@ -229,6 +253,76 @@ class TestPartOfAFrame:
                 read("papers")
 
 
+class TestHowMuchOfAFileIsRead:
+    """By the bytes that are taken from it. A row group of the table here is a twentieth of its file."""
+
+    @pytest.fixture
+    def taken(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+        """Count the bytes of every read of a table's file."""
+        taken = list[int]()
+
+        class Counted(io.FileIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                found = super().read(size)
+                assert found is not None
+                taken.append(len(found))
+                return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pa, "OSFile", lambda path, *mode: pa.PythonFile(Counted(path), "r"))
+            yield taken
+
+    @pytest.fixture
+    def vault(self, vault_dir: Path, monkeypatch: pytest.MonkeyPatch) -> TableVault:
+        vault = TableVault(vault_dir, create=True)
+        vault.create_table("noise")
+        vault.create_instance("noise", external_edit=True)
+        seeded = np.random.default_rng(1)
+        frame = pd.DataFrame({"n": range(20_000), "text": [text.hex() for text in map(seeded.bytes, [150] * 20_000)]})
+        monkeypatch.setattr(tables, "_ROW_GROUP_ROWS", 1_000)
+        vault.write_instance(frame, "noise")
+        return vault
+
+    @pytest.fixture
+    def size(self, vault: TableVault, vault_dir: Path) -> int:
+        (path,) = vault_dir.glob("noise/*/table.parquet")
+        return path.stat().st_size
+
+    def test_is_all_for_the_whole_frame(self, vault: TableVault, size: int, taken: list[int]) -> None:
+        assert len(vault.get_dataframe("noise")) == 20_000
+        assert size * 0.9 < sum(taken) < size * 1.1
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda vault: vault.get_dataframe("noise", rows=5),
+            lambda vault: vault.get_dataframe("noise", rows=5, filters=[("n", ">=", 0)]),
+            lambda vault: vault.to_arrow("noise", rows=5),
+            lambda vault: next(vault.iter_batches("noise", batch_size=5)),
+            lambda vault: next(vault.iter_batches("noise", rows=5)),
+            lambda vault: next(vault.iter_batches("noise", batch_size=5, filters=[("n", ">=", 0)])),
+        ],
+        ids=["rows", "filtered rows", "rows in Arrow", "a batch", "rows in batches", "a filtered batch"],
+    )
+    def test_is_a_row_group_for_five_rows(
+        self, vault: TableVault, size: int, taken: list[int], read: Callable[[TableVault], Any]
+    ) -> None:
+        assert len(read(vault)) == 5
+        assert 0 < sum(taken) < size * 0.1
+
+    def test_is_what_the_batches_hold_and_a_row_group_at_most_ahead(
+        self, vault: TableVault, size: int, taken: list[int]
+    ) -> None:
+        for number, batch in enumerate(vault.iter_batches("noise", batch_size=2_000), start=1):
+            assert len(batch) == 2_000
+            assert sum(taken) < size * (number / 10 + 0.1)
+        assert sum(taken) > size * 0.9
+
+    def test_is_a_column_for_one_column(self, vault: TableVault, size: int, taken: list[int]) -> None:
+        assert len(vault.get_dataframe("noise", columns=["n"])) == 20_000
+        assert sum(taken) < size * 0.3
+
+
 CODE = """
 from pathlib import Path
 from tests.tables import GATES
@@ -266,6 +360,7 @@ class TestAPartialFrame:
             (("page", "==", None), [3, 4, 5]),
             (("n", ">", 3), [4, 5]),
             (("page", "==", "1.txt"), [1]),
+            (("page", "==", whole["page"][1]), [1]),
         ):
             part = vault.get_dataframe("pages", "TEMP_base", columns=["page"], filters=[condition])
             pd.testing.assert_frame_equal(part, whole.loc[expected, ["page"]])

@@ -615,6 +615,9 @@ class TestInstances:
         vault.create_instance("words")
         with pytest.raises(TVArgumentError, match=r"Execute it, or delete it with delete_instance\('TEMP_base'"):
             vault.create_instance("words")
+        vault.create_instance("words", "written", external_edit=True)
+        with pytest.raises(TVArgumentError, match=r"Write it, or delete it with delete_instance\('TEMP_written'"):
+            vault.create_instance("words", "written")
 
     def test_may_be_deleted(self, vault: TableVault, vault_dir: Path) -> None:
         made = write(vault, "words", FRAME)
@@ -644,6 +647,26 @@ class TestInstances:
         vault.create_table("words")
         vault.create_instance("words", copy=True)
         assert vault.get_builders_list("words") == ["words_index"]
+
+    def test_copy_may_be_of_the_newest_one_of_another_table(self, vault: TableVault) -> None:
+        build(vault, "words", {"index": index("n")}, code=CODE)
+        build(vault, "words", {"index": index("m")})
+        build(vault, "words", {"index": index("k")}, version="v2")
+        base, v2 = vault.get_table_instances("words")[1:]
+        vault.create_table("others")
+        for version, origin, name in (("base", base, "m"), ("v2", v2, "k"), ("v3", v2, "k")):
+            vault.create_instance("others", version, origin_table="words", copy=True)
+            assert vault.get_descriptions(f"TEMP_{version}", "others")["origin"] == ["words", origin]
+            assert vault.get_builder_str("others", version=version) == index(name)
+
+    def test_copy_of_another_table_without_instances_is_a_fresh_one(self, vault: TableVault) -> None:
+        vault.create_table("words")
+        write(vault, "others", FRAME)
+        vault.create_instance("others", origin_table="words", copy=True)
+        assert vault.get_builders_list("others") == ["others_index"]
+        assert vault.get_descriptions("TEMP_base", "others")["origin"] is None
+        with pytest.raises(TVArgumentError, match=r"There is no table 'wrods'\. Did you mean 'words'"):
+            vault.create_instance("others", "v2", origin_table="wrods", copy=True)
 
 
 class TestWriting:
@@ -706,7 +729,7 @@ class TestWriting:
     def test_none_resumes_with_the_frame_that_was_kept(self, words: TableVault) -> None:
         frame = pd.DataFrame({"page": ["one.txt"]})
         dtypes = {"page": "artifact_string"}
-        with pytest.raises(TVArtifactError):
+        with pytest.raises(TVArtifactError, match="the artifact folder of the instance, first"):
             words.write_instance(frame, "words", dtypes=dtypes, process_id="p")
         assert words.get_process("p").status == "paused"
         Path(words.get_artifact_folder("words"), "one.txt").write_text("one")
@@ -931,6 +954,29 @@ class TestBuilderFilesAndCode:
         assert vault.get_builders_list("words", is_temp=False) == ["words_index"]
         assert vault.get_builders_list("words", made) == ["words_index"]
         assert vault.get_builder_str("words", instance_id=made) == index("n")
+
+    def test_of_a_temporary_instance_that_is_not_there_are_told_where_else_to_look(self, vault: TableVault) -> None:
+        instance_id = write(vault, "words", FRAME)
+
+        for read in (vault.get_builders_list, vault.get_builder_str, vault.get_artifact_folder):
+            with pytest.raises(TVArgumentError) as caught:
+                read("words")
+            assert str(caught.value) == (
+                "Table 'words' has no temporary instance of version 'base'. Create one with create_instance('words', "
+                "version='base'), or read the newest materialized one with is_temp=False."
+            )
+        with pytest.raises(TVArgumentError, match=f"words/{instance_id} was written as a frame, so it has no builders"):
+            vault.get_builder_str("words", instance_id=instance_id)
+
+    def test_an_instance_id_wins_over_version_and_kind(self, vault: TableVault) -> None:
+        build(vault, "words", {"index": index("n")}, code=CODE)
+        (made,) = vault.get_table_instances("words")
+        vault.create_instance("words", builders=["text"])
+
+        assert vault.get_builders_list("words", made, "other", is_temp=True) == ["words_index"]
+        assert vault.get_builders_list("words", "TEMP_base", "other", is_temp=False) == ["text", "words_index"]
+        assert vault.get_builder_str("words", "", made, "other") == index("n")
+        assert Path(vault.get_artifact_folder("words", made, "other")).parent.name == made
 
 
 class TestFileTree:

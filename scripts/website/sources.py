@@ -39,6 +39,8 @@ PAGES: dict[str, tuple[str, str | None]] = {
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<language>[^`\s]*)[^`]*")
 _MARK = re.compile(r"\s*<!-- (?P<kind>no-run|file): (?P<value>.+?) -->\s*")
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+_MARKUP = re.compile(r"(?P<character>[\\`*_])")
+_ESCAPED = r"\\\g<character>"
 
 
 class SiteError(Exception):
@@ -100,7 +102,7 @@ def _marked(text: str) -> Iterator[str]:
                 yield line
             else:
                 yield f"{end}{{code-block}} {fence['language'] or 'text'}\n"
-                yield f"{fence['indent']}:caption: {caption}\n"
+                yield f"{fence['indent']}:caption: {_MARKUP.sub(_ESCAPED, caption)}\n"
                 caption = None
         elif end is not None and not line.strip():
             blank += 1

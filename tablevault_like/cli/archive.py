@@ -12,7 +12,8 @@ import typer
 
 from tablevault_like.archive import SUFFIX, compress_vault, decompress_vault, delete_vault
 from tablevault_like.cli.app import Panel, command
-from tablevault_like.cli.output import note, visible, write
+from tablevault_like.cli.output import note
+from tablevault_like.cli.questions import is_confirmed
 from tablevault_like.cli.session import Session
 from tablevault_like.errors import TVArgumentError
 
@@ -103,15 +104,10 @@ def delete(
 ) -> None:
     """Delete a vault for good, its trash too, unless a worker lives in it."""
     place = Path(folder).absolute()
-    if not yes and not _is_confirmed(f"Delete the vault {place} for good?"):
+    if not yes and not is_confirmed(f"Delete the vault {place} for good?"):
         raise TVArgumentError("Nothing was deleted: that wasn't confirmed. With --yes nobody is asked.")
     delete_vault(folder)
     session.output.give({"db_dir": str(place)}, lambda: f"Deleted the vault {place}.")
-
-
-def _is_confirmed(question: str) -> bool:
-    write(visible(f"{question} [y/N] "), sys.stderr)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @contextmanager

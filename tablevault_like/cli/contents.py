@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from tablevault_like.cli.app import Panel, command
 from tablevault_like.cli.formats import moment
-from tablevault_like.cli.options import Instance, OptionalTable
-from tablevault_like.cli.output import Listing
+from tablevault_like.cli.options import Instance, OptionalTable, Table
+from tablevault_like.cli.output import Listing, Verbatim
 from tablevault_like.cli.session import Session
 from tablevault_like.model import BASE_VERSION, InstanceRecord, temporary_id
 from tablevault_like.storage.descriptions import describe_instance
@@ -40,8 +41,7 @@ def ls(
         is_temporary = not instance and has_temporary(session, table, version or BASE_VERSION)
         _list_names(session, "BUILDER", session.vault.get_builders_list(table, instance, version, is_temporary))
     elif table:
-        found = session.reader.instance_records(table)
-        _list_instances(session, table, [record for record in found if version in ("", record.version)])
+        _list_instances(session, table, version)
     else:
         _list_tables(session)
 
@@ -58,6 +58,31 @@ def tree(
     """Show the files of the vault, of a table or of an instance."""
     shown = session.vault.get_file_tree(instance, table, metadata_files=metadata, artifact_files=artifacts)
     session.output.give(_nested(shown), lambda: shown)
+
+
+@command("artifact-folder", panel=Panel.CONTENTS, example="tvl artifact-folder stories")
+def artifact_folder(
+    session: Session,
+    table: Table,
+    *,
+    instance: Instance = "",
+    version: Annotated[
+        str, typer.Option("--version", help="The temporary, else the newest instance of this version.")
+    ] = BASE_VERSION,
+) -> None:
+    """Print the folder that holds the artifacts of an instance.
+
+    By default it is the temporary instance of the version 'base', where files can be put; else the newest one of it.
+    """
+    is_temporary = not instance and has_temporary(session, table, version)
+    folder = session.vault.get_artifact_folder(table, instance, version, is_temporary)
+    session.output.give({"table_name": table, "artifact_folder": folder}, lambda: Verbatim(folder + "\n"))
+
+
+def as_document(described: Mapping[str, object]) -> dict[str, object]:
+    """Return what describes a table or an instance with the names that these have in all documents."""
+    names = {"table": "table_name", "instance": "instance_id"}
+    return {names.get(name, name): value for name, value in described.items()}
 
 
 def has_temporary(session: Session, table: str, version: str) -> bool:
@@ -111,7 +136,9 @@ def _describe_table(session: Session, name: str) -> tuple[dict[str, Any], Instan
     return document, newest
 
 
-def _list_instances(session: Session, table: str, found: list[InstanceRecord]) -> None:
+def _list_instances(session: Session, table: str, version: str) -> None:
+    described = session.reader.describe_instances(table) if session.as_json else []
+    found = [record for record in session.reader.instance_records(table) if version in ("", record.version)]
     columns = ("INSTANCE", "VERSION", "ROWS", "ACTIVE", "SUCCESS", "MADE", "AUTHOR", "DESCRIPTION")
 
     def people() -> object:
@@ -131,13 +158,11 @@ def _list_instances(session: Session, table: str, found: list[InstanceRecord]) -
         none = f"There is no such instance yet: `tvl create-instance {table}` makes one."
         return Listing(columns, rows, right=("ROWS",)) if rows else none
 
-    session.output.give([_describe_instance(record) for record in found], people)
+    session.output.give([_document(each) for each in described if version in ("", each["version"])], people)
 
 
-def _describe_instance(record: InstanceRecord) -> dict[str, Any]:
-    described = describe_instance(record)
-    table_name, instance_id = described.pop("table"), described.pop("instance")
-    return {"table_name": table_name, "instance_id": instance_id, "temporary": record.is_temporary, **described}
+def _document(described: Mapping[str, object]) -> dict[str, object]:
+    return {**as_document(described), "temporary": described["materialized"] is None}
 
 
 def _list_names(session: Session, heading: str, names: list[str]) -> None:

@@ -24,6 +24,7 @@ from tablevault_like.errors import (
     TVLockError,
     TVProcessError,
     TVTableError,
+    TVTimeoutError,
 )
 
 
@@ -39,6 +40,7 @@ class ExitCode(IntEnum):
     PROCESS = 6
     VALUE = 7
     FILE = 8
+    TIMEOUT = 9
     USER_CODE = 10
     INTERRUPTED = 130
     CLOSED_OUTPUT = 141
@@ -55,6 +57,7 @@ MEANINGS = {
     ExitCode.PROCESS: "a process: it runs, has ended, or a restart failed",
     ExitCode.VALUE: "a value that doesn't fit its column, or an artifact its cell",
     ExitCode.FILE: "a file or the disk",
+    ExitCode.TIMEOUT: "the process that was waited for is still at work",
     ExitCode.USER_CODE: "a builder's function raised",
     ExitCode.INTERRUPTED: "Ctrl-C",
     ExitCode.CLOSED_OUTPUT: "nobody reads the output any more",
@@ -68,6 +71,7 @@ _CODES: dict[type[BaseException], ExitCode] = {
     TableReferenceError: ExitCode.BUILDER,
     TVLockError: ExitCode.LOCK,
     TVProcessError: ExitCode.PROCESS,
+    TVTimeoutError: ExitCode.TIMEOUT,
     TVTableError: ExitCode.VALUE,
     TVArtifactError: ExitCode.VALUE,
     TVFileError: ExitCode.FILE,

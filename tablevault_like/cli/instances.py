@@ -49,7 +49,9 @@ def create_instance(
     ] = "",
     origin_table: Annotated[
         str,
-        typer.Option("--origin-table", help="The table of --origin, if another.", autocompletion=completion.tables),
+        typer.Option(
+            "--origin-table", help="The table of --origin or --copy, if another.", autocompletion=completion.tables
+        ),
     ] = "",
     builder: Annotated[
         list[str] | None,

@@ -47,8 +47,21 @@ ProcessId = Annotated[
         rich_help_panel=_COMMON,
     ),
 ]
+ParentId = Annotated[
+    str | None,
+    typer.Option(
+        "--parent-id",
+        metavar="ID",
+        help="Make the process a child of this one, which shares its locks.",
+        autocompletion=completion.process_ids,
+        rich_help_panel=_COMMON,
+    ),
+]
 
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="The table.", autocompletion=completion.tables)]
+InstanceArgument = Annotated[
+    str, typer.Argument(metavar="INSTANCE", help="The instance, by its id.", autocompletion=completion.instances)
+]
 OptionalTable = Annotated[str, typer.Argument(metavar="TABLE", help="The table.", autocompletion=completion.tables)]
 Instance = Annotated[
     str,

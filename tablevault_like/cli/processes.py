@@ -18,7 +18,7 @@ from tablevault_like.cli.output import Cell, Facts, Listing, jsonable
 from tablevault_like.cli.session import Driving, Session
 from tablevault_like.cli.words import as_commands
 from tablevault_like.layout import Layout
-from tablevault_like.model import ProcessRecord, State
+from tablevault_like.model import ProcessRecord, State, new_process_id
 from tablevault_like.vault import TableVault
 
 ProcessArgument = Annotated[
@@ -89,12 +89,12 @@ def wait(
     process_id: ProcessArgument,
     *,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long (exit code 5).")
+        float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long (exit code 9).")
     ] = None,
 ) -> None:
     """Wait until a process has ended or is paused, wherever it runs.
 
-    The exit code is 0 if it has completed (or what it had done was kept), else 6.
+    The exit code is 0 if it has completed (or what it had done was kept), 9 if the time was over before that, else 6.
     """
     record = session.vault.wait(process_id, timeout)
 
@@ -106,6 +106,16 @@ def wait(
     session.output.give(_document(session, record), lambda: list(people()))
     if record.state not in (State.COMPLETED, State.MATERIALIZED):
         raise typer.Exit(ExitCode.PROCESS)
+
+
+@command("new-id", panel=Panel.PROCESSES, example="tvl new-id")
+def new_id(session: Session) -> None:
+    """Print a new id for a process to come, which a command takes as --process-id.
+
+    What keeps it can go on with that process, or stop it, whatever becomes of the command.
+    """
+    process_id = new_process_id()
+    session.output.give({"process_id": process_id}, lambda: process_id)
 
 
 @command("restart", panel=Panel.PROCESSES, example="tvl restart", runs_user_code=True)
@@ -178,6 +188,8 @@ def _remarks(session: Session, record: ProcessRecord) -> Iterator[str]:
         yield f"  waits for {', '.join(record.waits_for)}"
     if record.rows_failed:
         yield f"  {counted(record.rows_failed, 'row')} failed"
+    if record.rows_reused:
+        yield f"  {counted(record.rows_reused, 'row')} reused"
     if record.error is not None:
         yield f"  {record.error.type}: {_first_line(record.error.message)}"
     if line := _resume_line(session, record):

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tablevault_like.catalog import Catalog
-from tablevault_like.cli.options import Author, DbDir, Debug, Json, LockTimeout, ProcessId
+from tablevault_like.cli.options import Author, DbDir, Debug, Json, LockTimeout, ParentId, ProcessId
 from tablevault_like.cli.output import Output
 from tablevault_like.cli.places import find_vault
 from tablevault_like.errors import TVArgumentError
@@ -73,6 +73,11 @@ class Writing(Driving):
     """A command that is a process of its own."""
 
     process_id: ProcessId = None
+    parent_id: ParentId = None
+
+    @cached_property
+    def vault(self) -> TableVault:
+        return TableVault(self.folder, self.author, parent_id=self.parent_id, lock_timeout=self.lock_timeout)
 
     def run(self, call: Callable[..., str]) -> Finished:
         """Call a method of the vault with the process id that was given, and return what became of the process."""

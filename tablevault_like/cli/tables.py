@@ -26,7 +26,7 @@ def create_table(
     ] = False,
     side_effects: Annotated[
         bool,
-        typer.Option("--side-effects", help="When an instance is executed, the others become inactive at once."),
+        typer.Option("--side-effects", help="When an instance is made, the others become inactive at once."),
     ] = False,
 ) -> None:
     """Create an empty table."""

@@ -19,14 +19,17 @@ COMMANDS = {
     "delete_instance": ("delete-instance", ("table_name", "instance_id")),
     "delete_table": ("delete-table", ("table_name",)),
     "execute_instance": ("execute", ("table_name",)),
+    "generate_process_id": ("new-id", ()),
     "get_active_processes": ("ps", ()),
+    "get_artifact_folder": ("artifact-folder", ("table_name",)),
     "get_dataframe": ("show", ("table_name",)),
+    "get_descriptions": ("describe", ("table_name", "instance_id")),
     "get_process": ("ps", ("process_id",)),
     "get_table_instances": ("ls", ("table_name",)),
     "rename_table": ("rename-table", ("table_name", "new_table_name")),
     "get_trash": ("trash", ()),
     "prune": ("prune", ()),
-    "set_description": ("describe", ("description", "table_name", "instance_id")),
+    "set_description": ("describe", ("table_name", "instance_id")),
     "stop_process": ("stop", ("process_id",)),
     "wait": ("wait", ("process_id",)),
     "write_instance": ("write-instance", ("table_name",)),
@@ -52,6 +55,7 @@ OPTIONS = {
     "origin_id": "--origin",
     "origin_table": "--origin-table",
     "output": "--output",
+    "parent_id": "--parent-id",
     "preset": "--preset",
     "process_id": "--process-id",
     "replace": "--replace",
@@ -61,7 +65,7 @@ OPTIONS = {
 """For each argument of the library the option that gives it."""
 
 _WHOLE_COMMANDS = {"create": "tvl init", "restart": "tvl restart"}
-_SPOKEN_BARE = ("external_edit", "lock_timeout", "origin_id", "origin_table", "process_id")
+_SPOKEN_BARE = ("external_edit", "lock_timeout", "origin_id", "origin_table", "parent_id", "process_id")
 
 _METHODS = "|".join(COMMANDS)
 _PHRASE = re.compile(

@@ -27,7 +27,7 @@ Shell: TypeAlias = Callable[..., subprocess.Popen[str]]
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 ARCHIVE = {"compress", "decompress", "delete-vault"}
-READING = {"ls", "ps", "show", "trash", "tree", "wait"}
+READING = {"artifact-folder", "ls", "new-id", "ps", "show", "trash", "tree", "wait"}
 HEAVY = {"dill", "lark", "numpy", "pandas", "pyarrow", "pydantic", "tenacity"}
 
 
@@ -53,6 +53,8 @@ def test_the_commands_are_those_that_are_promised() -> None:
         "stop",
         "restart",
         "wait",
+        "new-id",
+        "artifact-folder",
         "trash",
         "prune",
         "describe",
@@ -87,7 +89,7 @@ def test_every_command_takes_the_common_options(name: str) -> None:
 
     assert found >= {"--db-dir", "--json", "--debug"}
     if name not in READING | ARCHIVE | {"init", "migrate", "stop", "restart"}:
-        assert found >= {"--process-id", "--author", "--lock-timeout"}
+        assert found >= {"--process-id", "--parent-id", "--author", "--lock-timeout"}
 
 
 def test_help_tells_every_exit_code(tvl: Tvl) -> None:
@@ -121,7 +123,10 @@ def test_an_unknown_command_is_a_usage_error_with_the_nearest_name(tvl: Tvl) -> 
         ["wait", "nothing"],
         ["trash"],
         ["prune"],
-        ["describe", "Words, loud and clear", "words"],
+        ["describe", "words", "--description", "Words, loud and clear"],
+        ["describe", "words", "TEMP_base"],
+        ["artifact-folder", "words"],
+        ["new-id"],
         ["restart"],
         ["init", "other"],
     ],

@@ -99,6 +99,12 @@ def test_a_vault_is_deleted_only_if_it_is_confirmed(tvl: Tvl, vault: TableVault,
     assert TableVault(folder / "vault").get_table_instances() == ["words"]
 
 
+@pytest.mark.parametrize("command", [["compress"], ["delete-vault", "--yes"]], ids=lambda each: each[0])
+def test_a_vault_that_is_not_there_is_not_to_be_created(tvl: Tvl, folder: Path, command: list[str]) -> None:
+    assert tvl(*command, "nope", code=3).err == f"Error: {folder}/nope does not exist. Name the folder of a vault.\n"
+    assert tvl(*command, ".", code=3).err == f"Error: {folder} is not a vault. Name the folder of a vault.\n"
+
+
 def test_who_confirms_deletes(tvl: Tvl, vault: TableVault, folder: Path) -> None:
     tvl("delete-vault", "vault", stdin="y\n")
     assert not (folder / "vault").exists()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -71,6 +72,20 @@ def test_instances_as_json(tvl: Tvl, vault: TableVault, made: str) -> None:
 
     assert document["instance_id"] == made
     assert (document["rows"], document["active"], document["success"], document["temporary"]) == (3, True, True, False)
+    assert (document["origin"], document["dependencies"]) == (None, [])
+
+
+def test_what_instances_were_made_from_is_in_the_json(tvl: Tvl, vault: TableVault, made: str) -> None:
+    vault.create_table("papers")
+    vault.create_instance("papers", external_edit=True)
+    vault.write_instance(pd.DataFrame({"n": [1]}), "papers", dependencies=[("words", made)])
+    vault.create_instance("words", copy=True)
+
+    (paper,) = tvl("ls", "papers", "--db-dir=vault", "--json").json
+    _, copy = tvl("ls", "words", "--db-dir=vault", "--json").json
+
+    assert (paper["origin"], paper["dependencies"], paper["columns"]) == (None, [["words", made]], {"n": "int64"})
+    assert (copy["origin"], copy["dependencies"], copy["columns"]) == (["words", made], [], {})
 
 
 def test_what_is_empty_says_how_to_begin(tvl: Tvl, vault: TableVault) -> None:
@@ -113,3 +128,22 @@ def test_many_instances_have_thousands_separators(tvl: Tvl, vault: TableVault) -
     vault.write_instance(pd.DataFrame({"i": range(1_234)}), "big")
 
     assert "1,234" in tvl("ls", "--db-dir=vault").out
+
+
+def test_the_folder_of_artifacts_is_told(tvl: Tvl, vault: TableVault, folder: Path, made: str) -> None:
+    assert tvl("artifact-folder", "words", "--db-dir=vault").out == f"{folder}/vault/words/{made}/artifacts\n"
+    vault.create_instance("words", copy=True)
+    vault.create_instance("words", "v2")
+
+    temporary = tvl("artifact-folder", "words", "--db-dir=vault").out
+    named = tvl("artifact-folder", "words", "--instance", made, "--db-dir=vault", "--json").json
+    other = tvl("artifact-folder", "words", "--version=v2", "--db-dir=vault", "--json").json
+
+    assert temporary == vault.get_artifact_folder("words") + "\n"
+    assert temporary.endswith("/words/TEMP_base/artifacts\n")
+    assert named == {"table_name": "words", "artifact_folder": f"{folder}/vault/words/{made}/artifacts"}
+    assert other["artifact_folder"].endswith("/words/TEMP_v2/artifacts")
+    assert (
+        "no materialized instance of version 'v3'"
+        in tvl("artifact-folder", "words", "--version=v3", "--db-dir=vault", code=3).err
+    )

@@ -165,6 +165,29 @@ def test_one_process_is_shown_in_full(tvl: Tvl, paused: str) -> None:
     assert 'tools.py", line' in traced
 
 
+def test_rows_that_were_reused_are_shown(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    tvl("execute", "words", "--db-dir=vault")
+    vault.create_instance("words", copy=True)
+
+    executed = tvl("execute", "words", "--process-id=again", "--db-dir=vault").out.splitlines()
+    said = tvl("ps", "again", "--db-dir=vault").out
+    document = tvl("ps", "again", "--db-dir=vault", "--json").json
+
+    assert [cells(line)[:4] for line in executed if line.startswith(("STEP", "shout"))] == [
+        ["STEP", "STATE", "ROWS", "REUSED"],
+        ["shout", "done", "3", "3"],
+    ]
+    facts = {line.split()[0]: " ".join(line.split()[1:]) for line in said.splitlines() if line.strip()}
+    assert facts["reused"] == "3"
+    assert facts["shout"].startswith("done 3 3")
+    assert document["rows_reused"] == 3
+    assert [step["rows_reused"] for step in document["steps"]] == [0, 3, 0]
+
+
+def test_rows_that_were_reused_are_shown_on_the_way(show: Callable[..., Said]) -> None:
+    assert "\n  997 rows reused\n" in show(replace(RECORD, rows_reused=997)).out
+
+
 def test_a_process_that_has_ended_is_shown_too(tvl: Tvl, vault: TableVault) -> None:
     process_id = vault.create_table("papers")
 
@@ -256,7 +279,7 @@ def test_a_process_without_a_worker_on_record_is_shown() -> None:
 def test_wait_ends_with_the_process(tvl: Tvl, vault: TableVault, folder: Path) -> None:
     (folder / "wait bee").touch()
     vault.execute_instance("words", process_id="run", background=True)
-    late = tvl("wait", "run", "--timeout=0.05", "--db-dir=vault", code=5).err
+    late = tvl("wait", "run", "--timeout=0.05", "--db-dir=vault", code=9).err
     assert "Gave up waiting after 0.05 s: a living worker is at process 'run'" in late
     assert "end it with `tvl stop run --force`" in late
 
@@ -276,3 +299,42 @@ def test_wait_tells_what_became_of_it_by_its_exit_code(tvl: Tvl, vault: TableVau
     assert "ConnectionError: nobody answers" in said
     assert "To go on: tvl execute words --process-id run" in said
     assert "no process 'ran'" in tvl("wait", "ran", "--db-dir=vault", code=3).err
+
+
+def test_a_process_may_be_the_child_of_another(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    (folder / "fail bee").touch()
+    tvl("execute", "words", "--process-id=parent", "--db-dir=vault", code=10)
+    told = tvl("describe", "words", "TEMP_base", "--description=x", "--parent-id=parent", "--db-dir=vault", code=6).err
+    assert "or call without `--parent-id`" in told
+    (folder / "fail bee").unlink()
+    (folder / "wait bee").touch()
+    background = ("execute", "words", "--process-id=parent", "--background", "--db-dir=vault")
+    tvl(*background)
+
+    child = tvl("create-table", "papers", "--parent-id=parent", "--db-dir=vault", "--json").json["process_id"]
+
+    (folder / "wait bee").unlink()
+    tvl("wait", "parent", "--db-dir=vault")
+    assert vault.get_process(child).parent_id == "parent"
+    assert (
+        "There is no process 'nobody'" in tvl("create-table", "x", "--parent-id=nobody", "--db-dir=vault", code=3).err
+    )
+
+
+def test_a_new_id_is_for_a_process_to_come(tvl: Tvl, folder: Path) -> None:
+    first, second = tvl("new-id").out.strip(), tvl("new-id", "--json").json["process_id"]
+
+    assert first != second
+    assert tvl("init", "vault").code == 0
+    assert tvl("create-table", "x", "--process-id", first, "--db-dir=vault", "--json").json["process_id"] == first
+
+
+def test_the_ways_on_after_a_change_are_all_said_in_options(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    (folder / "fail bee").touch()
+    tvl("execute", "words", "--process-id=run", "--db-dir=vault", code=10)
+    vault.create_code_module("tools", text=vault.get_code_module_str("tools").replace("upper()", "title()"))
+
+    told = tvl("execute", "words", "--process-id=run", "--db-dir=vault", code=4).err
+
+    for way in ("continue", "recompute", "keep"):
+        assert f"`--on-change {way}` (" in told

@@ -20,6 +20,9 @@ SAID = {
     "(lock_timeout= waits longer)": "(`--lock-timeout` waits longer)",
     "with on_change='continue' (finished": "with `--on-change continue` (finished",
     'with process_id="it\'s"': "with `--process-id 'it'\"'\"'s'`",
+    "set_description('New', 'stories')": "`tvl describe stories --description New`",
+    "get_descriptions(table_name='stories')": "`tvl describe stories`",
+    "or call without parent_id.": "or call without `--parent-id`.",
     "Leave out builders= or external_edit.": "Leave out `--builder` or `--external-edit`.",
 }
 
