@@ -9,9 +9,11 @@ Every error says what was wrong, where, and what to do next. Branches are by wha
     ├── TVLockError          (TimeoutError)  wait, resume or stop the holder
     ├── TVProcessError       (RuntimeError)  look at the process: it is running, has ended, or was taken over
     │   ├── FencedError                      this worker lost its claim; it must write nothing more
+    │   ├── TVPausedError                    call again when it is to go on: somebody has paused it
     │   └── TVTimeoutError   (TimeoutError)  wait again, or longer: the process is still at work
     ├── TVTableError         (ValueError)    a value doesn't fit its column
     ├── TVArtifactError      (ValueError)    an artifact and its cell don't match
+    ├── TVRowsError          (RuntimeError)  see ``get_errors``, and call again: only rows that failed are tried
     └── TVFileError          (OSError)       the disk refused, or what is on it is not what it should be
 
 ``TVTableError`` and ``TVArtifactError`` are about what a user's function returned, so a process treats them like
@@ -20,7 +22,7 @@ an exception from that function. All others are about what the caller asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -109,6 +111,10 @@ class FencedError(TVProcessError):
     """This worker's claim on the process is over: another worker claimed it, or it was stopped."""
 
 
+class TVPausedError(TVProcessError):
+    """A process that was paused while it ran, because somebody else asked for it."""
+
+
 class TVTimeoutError(TVProcessError, TimeoutError):
     """A process that was still at work when the time to wait for it was over. It goes on."""
 
@@ -126,12 +132,28 @@ class TVArtifactError(TableVaultError, ValueError):
     """An artifact without its cell, a cell without its artifact, or one that leads outside its folder."""
 
 
+class TVRowsError(TableVaultError, RuntimeError):
+    """Rows whose functions failed while the others went on. ``failed`` counts them by builder."""
+
+    def __init__(self, message: str, *, failed: Mapping[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.failed = dict(failed or {})
+
+
 class TVFileError(TableVaultError, OSError):
     """A file of the vault that is missing, damaged or can't be written. ``path`` names it."""
 
     def __init__(self, message: str, *, path: Path | str | None = None) -> None:
         super().__init__(message)
         self.path = None if path is None else str(path)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, whose class is maybe somebody else's and fails to give it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it may do anything
+        return f"(its message can't be had: {type(error).__qualname__} fails to give it)"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

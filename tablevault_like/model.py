@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import math
+import operator
 import re
 import uuid
 from collections.abc import Mapping
@@ -96,8 +98,11 @@ class BuilderType(StrEnum):
 
 
 class ReturnType(StrEnum):
+    """How a builder's function is called: once for all rows, for each row, for rows at a time, or followed."""
+
     DATAFRAME = "dataframe"
     ROW_WISE = "row-wise"
+    BATCH = "batch"
     GENERATOR = "generator"
 
 
@@ -117,8 +122,27 @@ class OnChange(StrEnum):
     KEEP = "keep"
 
 
+class OnError(StrEnum):
+    """What a row that fails means for the others: they stop, they go on, or it is left empty."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+    NULL = "null"
+
+
+class Existing(StrEnum):
+    """What an execution does with a run that its process id has already."""
+
+    AUTO = "auto"
+    ERROR = "error"
+    RERUN = "rerun"
+
+
 class RowStatus(IntEnum):
-    """What is recorded of a row. A row that isn't recorded has not been computed."""
+    """What is recorded of a row. A row that isn't recorded has not been computed.
+
+    A row is skipped if it failed and its builder leaves such rows empty: nothing more is done about it.
+    """
 
     DONE = 1
     FAILED = 2
@@ -140,6 +164,67 @@ class Row:
 
     index: int
     values: object
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a function returns for a row, or a batch, that it knows the price of.
+
+    ``values`` is what it would return otherwise. ``cost`` is in whatever currency budgets are meant in. Raises
+    TVArgumentError for a price that is no number, or below 0.
+
+    >>> Result("An ant carries a leaf.", cost=0.002, tokens=412).tokens
+    412
+    """
+
+    values: object
+    cost: float = 0.0
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        # Here, where its mistake is: a price that can't be added up would be found when it is recorded.
+        try:
+            cost = math.nan if isinstance(self.cost, str | bool) else float(self.cost)
+            tokens = -1 if isinstance(self.tokens, bool) else operator.index(self.tokens)
+        except (TypeError, ValueError):
+            cost = tokens = -1
+        if not 0 <= cost < math.inf or not 0 <= tokens < 2**63:
+            raise TVArgumentError(
+                f"A cost is a number and tokens are a whole one, from 0: not {self.cost!r:.60} and {self.tokens!r:.60}."
+            )
+        object.__setattr__(self, "cost", cost)
+        object.__setattr__(self, "tokens", tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a builder is. Its rows are recorded.
+
+    ``total`` rows there are to be, None where that isn't known yet. ``reused`` of the ``done`` ones were taken over;
+    ``skipped`` ones failed and are left empty. ``cost`` and ``tokens`` are those of all attempts.
+    """
+
+    done: int
+    failed: int
+    total: int | None
+    reused: int = 0
+    skipped: int = 0
+    batch_size: int | None = None
+    cost: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a process is to be paused, or was.
+
+    ``completed_through`` names the step that was to be reached. ``is_by_caller``: the call that runs the process asked
+    for it, so that it ends as if all were done; else its caller is told by an exception.
+    """
+
+    reason: str
+    completed_through: str | None = None
+    is_by_caller: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +355,8 @@ class InstanceRecord:
     rows: int | None
     manifest_sha256: str | None
     process_id: str
+    pinned_at: float | None = None
+    pinned_by: str | None = None
 
     @property
     def is_temporary(self) -> bool:
@@ -306,14 +393,36 @@ class StepRecord:
     """How many rows have failed; a resume calls their function again."""
     rows_reused: int
     """How many of ``rows_done`` were taken over from the origin."""
+    rows_skipped: int = 0
+    """How many rows have failed and are left empty, because their builder's ``on_error`` is ``null``."""
+    batch_size: int | None = None
+    """How many rows are made in one call, if it works in batches."""
+    cost: float = 0.0
+    """What all attempts have cost, as far as functions told."""
+    tokens: int = 0
+    """How many tokens all attempts took, as far as functions told."""
+
+    @property
+    def batches_done(self) -> int | None:
+        """How many batches are complete, the last one of all even if it is smaller; None if it doesn't work in them."""
+        if self.batch_size is None:
+            return None
+        return self.batches_total if self.rows_done == self.rows_total else self.rows_done // self.batch_size
+
+    @property
+    def batches_total(self) -> int | None:
+        """How many batches there are in all, None if that isn't known or it doesn't work in batches."""
+        if self.batch_size is None or self.rows_total is None:
+            return None
+        return -(-self.rows_total // self.batch_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRecord:
     """A process, as ``get_active_processes`` shows it. Times are seconds since the epoch (POSIX).
 
-    ``rows_done``, ``rows_failed``, ``rows_reused`` and ``rows_total`` are those of the step that is under way, else of
-    the last one that has rows; ``steps`` has all of them.
+    ``rows_done``, ``rows_failed``, ``rows_skipped``, ``rows_reused`` and ``rows_total`` are those of the step that is
+    under way, else of the last one that has rows; ``steps`` has all of them.
     """
 
     process_id: str
@@ -345,6 +454,11 @@ class ProcessRecord:
     rows_failed: int = 0
     rows_reused: int = 0
     rows_total: int | None = None
+    rows_skipped: int = 0
+    cost: float = 0.0
+    """What all attempts of all steps have cost, as far as functions told."""
+    tokens: int = 0
+    """How many tokens they took, as far as functions told."""
     rate: float | None = None
     """Rows a second since the step was begun or resumed; ``None`` where that isn't known."""
     remaining: float | None = None
@@ -361,6 +475,12 @@ class ProcessRecord:
     """What may be done about it, in a sentence."""
     paused_on_request: bool = False
     """Whether it is paused because somebody asked for that, and not by an error or a signal. ``restart`` leaves it."""
+    pause_requested_by: str | None = None
+    """Who wants it paused, until it is."""
+    pause_reason: str | None = None
+    """Why it is paused on request."""
+    completed_through: str | None = None
+    """The step that it was to stop after, once it has been reached."""
     stop_intent: StopIntent | None = None
     """What whoever is stopping it, or has stopped it, wants done with what it has computed."""
     epoch: int = 0

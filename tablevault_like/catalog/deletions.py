@@ -62,11 +62,11 @@ def record_pruned(db: Database, process_id: str, things: Iterable[Mapping[str, A
     )
 
 
-def pruned(db: Database) -> list[Pruned]:
-    """Return everything that was ever pruned, in that order."""
+def pruned(db: Database, *, process_id: str | None = None) -> list[Pruned]:
+    """Return everything that was ever pruned, or what this process has pruned, in that order."""
     rows = db.execute(
         "SELECT process_id, author, detail, happened_at FROM events JOIN processes USING (process_id)"
-        " WHERE kind = ? ORDER BY events.number",
-        (PRUNED,),
+        " WHERE kind = ? AND (? IS NULL OR process_id = ?) ORDER BY events.number",
+        (PRUNED, process_id, process_id),
     )
     return [Pruned(row["process_id"], row["author"], row["happened_at"], json.loads(row["detail"])) for row in rows]

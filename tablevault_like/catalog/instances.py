@@ -43,6 +43,15 @@ class NewInstance:
     manifest_sha256: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An instance that another one needs. Both are named by table id and instance id."""
+
+    source: tuple[int, str]
+    user: tuple[int, str]
+    user_table: str
+
+
 def find(db: Database, table: str, instance_id: str) -> InstanceRecord | None:
     """Return an instance of a table, ``None`` if there is none."""
     row = db.execute(f"{_SELECT} AND tables.name = ? AND instance_id = ?", (table, instance_id)).fetchone()
@@ -71,6 +80,25 @@ def newest(
     return None if row is None else _record(row)
 
 
+def table_of(db: Database, instance_id: str) -> str | None:
+    """Return today's name of the table that a materialized instance is in, ``None`` if it was deleted."""
+    row = db.execute(
+        "SELECT tables.name FROM instances JOIN tables USING (table_id) WHERE instance_id = ? AND status ="
+        " 'materialized' AND instances.deleted_at IS NULL AND tables.deleted_at IS NULL",
+        (instance_id,),
+    ).fetchone()
+    return None if row is None else str(row["name"])
+
+
+def of_process(db: Database, process_id: str) -> InstanceRecord | None:
+    """Return the materialized instance that a process made, ``None`` if it has made none, or that was deleted."""
+    row = db.execute(
+        f"{_SELECT} AND instances.process_id = ? AND status = 'materialized' ORDER BY number DESC LIMIT 1",
+        (process_id,),
+    ).fetchone()
+    return None if row is None else _record(row)
+
+
 def newest_successful(db: Database, table: str) -> InstanceRecord | None:
     """Return the newest materialized instance of a table that is no partial one, whatever its version and activity."""
     row = db.execute(
@@ -90,6 +118,16 @@ def get_newest_active(db: Database, table: str) -> InstanceRecord:
         hint = f"Name {others[-1].instance_id!r} by its id if it is meant" if others else "Execute or write one first"
         raise TVArgumentError(f"Table {table!r} has no active materialized instance. {hint}.")
     return _record(row)
+
+
+def made_by(db: Database, table: str, process_id: str) -> InstanceRecord | None:
+    """Return the materialized instance that a process has made, ``None`` if it made none or it was deleted since."""
+    row = db.execute(
+        f"{_SELECT} AND tables.name = ? AND status = 'materialized' AND instances.process_id = ?"
+        " ORDER BY number DESC LIMIT 1",
+        (table, process_id),
+    ).fetchone()
+    return None if row is None else _record(row)
 
 
 def get_newest(
@@ -125,6 +163,11 @@ def of_table(
         (table, include_temporary, version, version),
     )
     return [_record(row) for row in rows]
+
+
+def materialized(db: Database) -> list[InstanceRecord]:
+    """Return the materialized instances of all tables, oldest first."""
+    return [_record(row) for row in db.execute(f"{_SELECT} AND status = 'materialized' ORDER BY number")]
 
 
 def add(db: Database, table: TableRecord, instance: NewInstance) -> int:
@@ -193,6 +236,42 @@ def lineage(db: Database, table: str, instance_id: str) -> list[tuple[str, str]]
         (table, instance_id),
     )
     return [(row["source_table"], row["source_id"]) for row in rows]
+
+
+def uses(db: Database) -> list[Use]:
+    """Return which instances others still need: those they were made from, and origins of temporary ones.
+
+    A materialized instance doesn't need its origin any more: what it took over from it, it has.
+    """
+    rows = db.execute(
+        "SELECT source_table_id, source_id, tables.name AS user_table, instances.table_id, instance_id FROM lineage"
+        " JOIN instances ON instances.number = lineage.instance JOIN tables USING (table_id)"
+        " WHERE instances.deleted_at IS NULL AND tables.deleted_at IS NULL"
+        " AND NOT (source_table_id IS origin_table_id AND source_id IS origin_id)"
+        " UNION ALL"
+        " SELECT origin_table_id, origin_id, tables.name, instances.table_id, instance_id FROM instances"
+        " JOIN tables USING (table_id) WHERE status = 'temporary' AND origin_id IS NOT NULL"
+        " AND instances.deleted_at IS NULL AND tables.deleted_at IS NULL"
+    )
+    return [Use((row[0], row[1]), (row["table_id"], row["instance_id"]), row["user_table"]) for row in rows]
+
+
+def pin(db: Database, table_id: int, instance_id: str, *, author: str, now: float) -> None:
+    """Record who wants an instance kept. The first who did stays on record."""
+    db.execute(
+        "UPDATE instances SET pinned_at = ?, pinned_by = ? WHERE table_id = ? AND instance_id = ?"
+        " AND deleted_at IS NULL AND pinned_at IS NULL",
+        (now, author, table_id, instance_id),
+    )
+
+
+def unpin(db: Database, table_id: int, instance_id: str) -> None:
+    """Record that nobody wants an instance kept any more."""
+    db.execute(
+        "UPDATE instances SET pinned_at = NULL, pinned_by = NULL WHERE table_id = ? AND instance_id = ?"
+        " AND deleted_at IS NULL",
+        (table_id, instance_id),
+    )
 
 
 def drop_temporary(db: Database, table_id: int, instance_id: str) -> None:
@@ -264,4 +343,6 @@ def _record(row: sqlite3.Row) -> InstanceRecord:
         rows=row["rows"],
         manifest_sha256=row["manifest_sha256"],
         process_id=row["process_id"],
+        pinned_at=row["pinned_at"],
+        pinned_by=row["pinned_by"],
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from tablevault_like.catalog.catalog import Database
 from tablevault_like.errors import TVArgumentError, nearest
-from tablevault_like.model import ENDED_STATES, ErrorRecord, State, StepRecord, StopIntent
+from tablevault_like.model import ENDED_STATES, ErrorRecord, Progress, State, StepRecord, StopIntent
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ class ProcessRow:
     started_at: float | None
     updated_at: float
     ended_at: float | None
+    pause_requested_by: str | None = None
+    pause_reason: str | None = None
+    completed_through: str | None = None
+    mark: int = 0
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,80 @@ def get(db: Database, process_id: str) -> ProcessRow:
 def live(db: Database) -> list[ProcessRow]:
     """Return the processes that haven't ended, oldest first."""
     return [_process(row) for row in db.execute("SELECT * FROM processes WHERE ended_at IS NULL ORDER BY number")]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the processes that have ended are wanted. Times are those of their ends, ``until`` excluded."""
+
+    table: str | None = None
+    operation: str | None = None
+    author: str | None = None
+    outcome: State | None = None
+    since: float | None = None
+    until: float | None = None
+    named_only: bool = False
+    limit: int | None = None
+
+
+ENDED_COLUMNS = (
+    "process_id",
+    "operation",
+    "table",
+    "outcome",
+    "author",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "rows_made",
+    "rows_reused",
+    "rows_failed",
+    "rows_skipped",
+    "cost",
+    "tokens",
+    "claims",
+    "is_named",
+    "parent_id",
+    "error",
+    "arguments",
+)
+"""What ``ended`` tells of each process. ``error`` and ``arguments`` are JSON, and so they stay: there may be many."""
+
+
+def ended(db: Database, wanted: Wanted) -> list[tuple[Any, ...]]:
+    """Return the processes that have ended, the last one first, with the sums of their steps' rows."""
+    conditions, values = ["ended_at IS NOT NULL"], list[object]()
+    for condition, value in (
+        ("json_extract(arguments, '$.table_name') = ?", wanted.table),
+        ("operation = ?", wanted.operation),
+        ("author = ?", wanted.author),
+        ("state = ?", wanted.outcome),
+        ("ended_at >= ?", wanted.since),
+        ("ended_at < ?", wanted.until),
+        ("named = ?", 1 if wanted.named_only else None),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    rows = db.execute(
+        f"WITH found AS MATERIALIZED (SELECT * FROM processes WHERE {' AND '.join(conditions)}"  # noqa: S608
+        " ORDER BY ended_at DESC, number DESC LIMIT ?)"
+        " SELECT process_id, operation, json_extract(arguments, '$.table_name'), lower(state), author, created_at,"
+        " found.started_at, ended_at, ifnull(sum(rows_done - rows_reused), 0), ifnull(sum(rows_reused), 0),"
+        " ifnull(sum(rows_failed), 0), ifnull(sum(rows_skipped), 0), total(cost), ifnull(sum(tokens), 0), epoch, named,"
+        " parent_id, error, arguments FROM found LEFT JOIN steps USING (process_id) GROUP BY found.number"
+        " ORDER BY ended_at DESC, found.number DESC",
+        (*values, -1 if wanted.limit is None else wanted.limit),
+    )
+    return [tuple(row) for row in rows]
+
+
+def newest_ended(db: Database, *, limit: int) -> list[ProcessRow]:
+    """Return the processes that ended last, the last one first."""
+    rows = db.execute(
+        "SELECT * FROM processes WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, number DESC LIMIT ?", (limit,)
+    )
+    return [_process(row) for row in rows]
 
 
 def live_children(db: Database, process_id: str) -> list[ProcessRow]:
@@ -173,14 +252,38 @@ def withdraw(db: Database, process_id: str) -> None:
     db.execute("DELETE FROM processes WHERE process_id = ?", (process_id,))
 
 
-def archive(db: Database, process_id: str) -> str:
-    """Rename an ended process to ``<id>~<n>``, so that its id can be used anew, and return that name."""
+def archive(db: Database, process_id: str, *, with_children: bool = False) -> str:
+    """Rename an ended process to ``<id>~<n>``, so that its id can be used anew, and return that name.
+
+    What it has made is known by that name from then on. ``with_children`` renames those below it, too, whose ids are
+    derived from its own: then nobody finds them done.
+    """
     like = process_id.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "~%"
     count = db.execute("SELECT count(*) FROM processes WHERE process_id LIKE ? ESCAPE '\\'", (like,)).fetchone()[0]
     archived = f"{process_id}~{count + 1}"
-    db.execute("UPDATE processes SET process_id = ? WHERE process_id = ?", (archived, process_id))
-    db.execute("UPDATE events SET process_id = ? WHERE process_id = ?", (archived, process_id))
+    _rename(db, process_id, archived, with_children=with_children)
     return archived
+
+
+def restore(db: Database, archived: str, process_id: str) -> None:
+    """Take back that a process was archived, with those below it."""
+    _rename(db, archived, process_id, with_children=True)
+
+
+def _rename(db: Database, process_id: str, name: str, *, with_children: bool) -> None:
+    db.execute("UPDATE processes SET process_id = ? WHERE process_id = ?", (name, process_id))
+    for change in (
+        "UPDATE events SET process_id = ? WHERE process_id = ?",
+        "UPDATE instances SET process_id = ? WHERE process_id = ?",
+        "UPDATE instances SET deactivated_by = ? WHERE deactivated_by = ?",
+        "UPDATE tables SET process_id = ? WHERE process_id = ?",
+    ):
+        db.execute(change, (name, process_id))
+    if with_children:
+        for (child,) in db.execute("SELECT process_id FROM processes WHERE parent_id = ?", (process_id,)).fetchall():
+            db.execute("UPDATE processes SET parent_id = ? WHERE process_id = ?", (name, child))
+            if child.startswith(f"{process_id}."):
+                _rename(db, child, name + child[len(process_id) :], with_children=True)
 
 
 def is_current(db: Database, process_id: str, epoch: int) -> State | None:
@@ -233,9 +336,37 @@ def set_stop_intent(db: Database, process_id: str, intent: StopIntent | None) ->
     db.execute("UPDATE processes SET stop_intent = ? WHERE process_id = ?", (intent, process_id))
 
 
-def set_paused_on_request(db: Database, process_id: str, *, on_request: bool) -> None:
-    """Record whether the pause was asked for, so that ``restart`` leaves the process alone."""
-    db.execute("UPDATE processes SET paused_on_request = ? WHERE process_id = ?", (on_request, process_id))
+def set_named(db: Database, process_id: str) -> None:
+    """Record that somebody means to come back to the process."""
+    db.execute("UPDATE processes SET named = 1 WHERE process_id = ?", (process_id,))
+
+
+def request_pause(db: Database, process_id: str, *, author: str) -> None:
+    """Record who wants a process paused, for its worker to see."""
+    db.execute("UPDATE processes SET pause_requested_by = ? WHERE process_id = ?", (author, process_id))
+
+
+def set_pause(db: Database, process_id: str, *, reason: str, completed_through: str | None) -> None:
+    """Record that the pause was asked for, and why: ``restart`` leaves the process alone."""
+    db.execute(
+        "UPDATE processes SET paused_on_request = 1, pause_requested_by = NULL, pause_reason = ?,"
+        " completed_through = coalesce(?, completed_through) WHERE process_id = ?",
+        (reason, completed_through, process_id),
+    )
+
+
+def set_mark(db: Database, process_id: str, mark: int, *, deaths: int) -> None:
+    """Record how much was recorded of a process when a worker took it on, and how many died before it at that point."""
+    db.execute("UPDATE processes SET mark = ?, deaths = ? WHERE process_id = ?", (mark, deaths, process_id))
+
+
+def clear_pause(db: Database, process_id: str) -> None:
+    """Record that a process goes on, whoever wanted it paused."""
+    db.execute(
+        "UPDATE processes SET paused_on_request = 0, pause_requested_by = NULL, pause_reason = NULL"
+        " WHERE process_id = ?",
+        (process_id,),
+    )
 
 
 def plan_steps(db: Database, process_id: str, names: Sequence[str]) -> None:
@@ -248,24 +379,40 @@ def plan_steps(db: Database, process_id: str, names: Sequence[str]) -> None:
 
 
 def start_step(
-    db: Database, process_id: str, name: str, *, rows_total: int | None, rows_before: int, now: float
+    db: Database,
+    process_id: str,
+    name: str,
+    *,
+    rows_total: int | None,
+    rows_before: int,
+    batch_size: int | None = None,
+    now: float,
 ) -> None:
     """Record that a step is under way. ``rows_before`` rows of it were recorded earlier."""
     db.execute(
         "UPDATE steps SET started_at = coalesce(started_at, ?), resumed_at = ?, rows_total = ?, rows_before = ?,"
-        " rows_done = ? WHERE process_id = ? AND name = ?",
-        (now, now, rows_total, rows_before, rows_before, process_id, name),
+        " rows_done = ?, batch_size = ? WHERE process_id = ? AND name = ?",
+        (now, now, rows_total, rows_before, rows_before, batch_size, process_id, name),
     )
 
 
-def report_step(
-    db: Database, process_id: str, name: str, *, done: int, failed: int, reused: int, total: int | None, now: float
-) -> None:
+def report_step(db: Database, process_id: str, name: str, progress: Progress, *, now: float) -> None:
     """Record how far a step is. The rows are committed already."""
     db.execute(
-        "UPDATE steps SET rows_done = ?, rows_failed = ?, rows_reused = ?, rows_total = ?"
-        " WHERE process_id = ? AND name = ?",
-        (done, failed, reused, total, process_id, name),
+        "UPDATE steps SET rows_done = ?, rows_failed = ?, rows_skipped = ?, rows_reused = ?, rows_total = ?,"
+        " batch_size = ?, cost = ?, tokens = ? WHERE process_id = ? AND name = ?",
+        (
+            progress.done,
+            progress.failed,
+            progress.skipped,
+            progress.reused,
+            progress.total,
+            progress.batch_size,
+            progress.cost,
+            progress.tokens,
+            process_id,
+            name,
+        ),
     )
     db.execute("UPDATE processes SET updated_at = ? WHERE process_id = ?", (now, process_id))
 
@@ -280,7 +427,12 @@ def forget_steps(db: Database, process_id: str, names: Sequence[str]) -> None:
     """Take back that these steps are finished: they are to be run again."""
     db.executemany(
         "UPDATE steps SET started_at = NULL, finished_at = NULL, resumed_at = NULL, rows_total = NULL, rows_done = 0,"
-        " rows_failed = 0, rows_reused = 0, rows_before = 0 WHERE process_id = ? AND name = ?",
+        " rows_failed = 0, rows_skipped = 0, rows_reused = 0, rows_before = 0, cost = 0, tokens = 0"
+        " WHERE process_id = ? AND name = ?",
+        [(process_id, name) for name in names],
+    )
+    db.executemany(
+        "UPDATE processes SET completed_through = NULL WHERE process_id = ? AND completed_through = ?",
         [(process_id, name) for name in names],
     )
 
@@ -304,6 +456,10 @@ def steps(db: Database, process_id: str) -> list[Step]:
                 rows_done=row["rows_done"],
                 rows_failed=row["rows_failed"],
                 rows_reused=row["rows_reused"],
+                rows_skipped=row["rows_skipped"],
+                batch_size=row["batch_size"],
+                cost=row["cost"],
+                tokens=row["tokens"],
             ),
             rows_before=row["rows_before"],
             resumed_at=row["resumed_at"],
@@ -328,6 +484,14 @@ def add_event(db: Database, process_id: str, kind: str, detail: str, *, now: flo
     )
 
 
+def last_event(db: Database, process_id: str, kind: str) -> str | None:
+    """Return what was added last to the history of a process under this kind; ``None`` if nothing was."""
+    row = db.execute(
+        "SELECT detail FROM events WHERE process_id = ? AND kind = ? ORDER BY number DESC LIMIT 1", (process_id, kind)
+    ).fetchone()
+    return None if row is None else str(row["detail"])
+
+
 def _process(row: sqlite3.Row) -> ProcessRow:
     return ProcessRow(
         process_id=row["process_id"],
@@ -347,4 +511,9 @@ def _process(row: sqlite3.Row) -> ProcessRow:
         started_at=row["started_at"],
         updated_at=row["updated_at"],
         ended_at=row["ended_at"],
+        pause_requested_by=row["pause_requested_by"],
+        pause_reason=row["pause_reason"],
+        completed_through=row["completed_through"],
+        mark=row["mark"],
+        deaths=row["deaths"],
     )

@@ -156,7 +156,22 @@ CREATE TABLE events (
 CREATE INDEX events_by_process ON events (process_id);
 """
 
-MIGRATIONS = (_VERSION_1,)
+_VERSION_2 = """
+ALTER TABLE processes ADD COLUMN pause_requested_by TEXT;
+ALTER TABLE processes ADD COLUMN pause_reason TEXT;
+ALTER TABLE processes ADD COLUMN completed_through TEXT;
+ALTER TABLE processes ADD COLUMN mark INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE processes ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE steps ADD COLUMN rows_skipped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE steps ADD COLUMN batch_size INTEGER;
+ALTER TABLE steps ADD COLUMN cost REAL NOT NULL DEFAULT 0;
+ALTER TABLE steps ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE instances ADD COLUMN pinned_at REAL;
+ALTER TABLE instances ADD COLUMN pinned_by TEXT;
+CREATE INDEX processes_by_end ON processes (ended_at) WHERE ended_at IS NOT NULL
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2)
 VERSION = len(MIGRATIONS)
 
 

@@ -244,6 +244,13 @@ class Engine(ABC):
                 return batch[0]
         raise Interrupted(is_abandoned=not self.is_idle)
 
+    @abstractmethod
+    def call_within(self, function: Callable[[], T], seconds: float) -> T:
+        """Call ``function`` on behalf of a worker, which waits for it no longer than that.
+
+        Raises TimeoutError then. The call can't be ended: until it returns, unheard, the engine isn't idle.
+        """
+
     @property
     @abstractmethod
     def is_idle(self) -> bool:

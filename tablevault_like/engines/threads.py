@@ -13,9 +13,9 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from tablevault_like.engines.base import Calls, Done, Engine, Failed, Result, Stop, Work
 
@@ -57,6 +57,34 @@ class ThreadEngine(Engine):
         calls: ThreadCalls[T] = ThreadCalls(stop)
         self._start(calls, lambda: calls.follow(function, work, enter=enter), threads=1)
         return calls
+
+    def call_within(self, function: Callable[[], T], seconds: float) -> T:
+        outcome: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                try:
+                    outcome.put((function(), None))
+                except BaseException as error:  # noqa: BLE001 - raised again by the worker
+                    outcome.put((None, error))
+            finally:
+                self._count(-1)
+
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(run,), name="tablevault-limited", daemon=True)
+        self._count(1)
+        try:
+            thread.start()
+        except BaseException:
+            self._count(-1)
+            raise
+        try:
+            value, error = outcome.get(timeout=min(seconds, threading.TIMEOUT_MAX))
+        except Empty:
+            raise TimeoutError(f"The call took longer than the {seconds:g} seconds that it may take.") from None
+        if error is not None:
+            raise error
+        return cast(T, value)
 
     @property
     def is_idle(self) -> bool:

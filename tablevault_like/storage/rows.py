@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from tablevault_like.catalog import forks
 from tablevault_like.errors import FencedError, TVFileError
@@ -31,32 +31,70 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE builders (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, call_hash BLOB);
+CREATE TABLE builders (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, call_hash BLOB,
+    cost REAL NOT NULL DEFAULT 0, tokens INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE codes (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE);
 CREATE TABLE rows (
     builder INTEGER NOT NULL, row INTEGER NOT NULL, status INTEGER NOT NULL, value TEXT, attempts INTEGER NOT NULL,
-    seconds REAL NOT NULL, input_hash BLOB, code INTEGER NOT NULL, error TEXT, PRIMARY KEY (builder, row)
+    seconds REAL NOT NULL, input_hash BLOB, code INTEGER NOT NULL, error TEXT, cost REAL, tokens INTEGER, inputs TEXT,
+    PRIMARY KEY (builder, row)
 ) WITHOUT ROWID;
+"""
+
+_VIEW = """
 CREATE VIEW results AS
     SELECT builders.name AS builder, row,
         CASE status WHEN 1 THEN 'done' WHEN 2 THEN 'failed' ELSE 'skipped' END AS status,
-        value, attempts, seconds, error, codes.fingerprint AS code
+        value, attempts, seconds, rows.cost, rows.tokens, error, inputs, codes.fingerprint AS code
     FROM rows JOIN builders ON builders.id = rows.builder LEFT JOIN codes ON codes.id = rows.code
     ORDER BY rows.builder, row;
 """
 
+_OLDEST = 2
+"""The oldest format that is still read. It has no costs and no inputs."""
+
+_UPGRADE = (
+    "ALTER TABLE rows ADD COLUMN cost REAL",
+    "ALTER TABLE rows ADD COLUMN tokens INTEGER",
+    "ALTER TABLE rows ADD COLUMN inputs TEXT",
+    "ALTER TABLE builders ADD COLUMN cost REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE builders ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0",
+    "DROP VIEW results",
+    _VIEW,
+)
+
+_AS_IF_UPGRADED = (
+    "CREATE TEMP VIEW rows AS SELECT *, NULL AS cost, NULL AS tokens, NULL AS inputs FROM main.rows",
+    "CREATE TEMP VIEW builders AS SELECT *, 0.0 AS cost, 0 AS tokens FROM main.builders",
+)
+
 _RECORD = """
-INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, code, error)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, code, error, cost, tokens, inputs)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (builder, row) DO UPDATE SET
         status = excluded.status, value = excluded.value, attempts = attempts + excluded.attempts,
-        seconds = excluded.seconds, input_hash = excluded.input_hash, code = excluded.code, error = excluded.error
+        seconds = excluded.seconds, input_hash = excluded.input_hash, code = excluded.code, error = excluded.error,
+        cost = CASE WHEN rows.cost IS NULL THEN excluded.cost ELSE rows.cost + ifnull(excluded.cost, 0) END,
+        tokens = CASE WHEN rows.tokens IS NULL THEN excluded.tokens ELSE rows.tokens + ifnull(excluded.tokens, 0) END,
+        inputs = excluded.inputs
     WHERE rows.status <> 1
 """
+
+_RECORD_DONE = """
+INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, code)
+    VALUES (?, ?, 1, ?, ?, ?, ?, ?)
+    ON CONFLICT (builder, row) DO UPDATE SET
+        status = 1, value = excluded.value, attempts = attempts + excluded.attempts, seconds = excluded.seconds,
+        input_hash = excluded.input_hash, code = excluded.code, error = NULL, inputs = NULL
+    WHERE rows.status <> 1
+"""
+"""The same for rows that are done at a price that nobody told: mostly all of them, so it is worth their time."""
 
 _WRITER_TIMEOUT = 0.25  # seconds in SQLite itself, which no signal interrupts; then it is tried again
 _READER_TIMEOUT = 10.0
@@ -65,14 +103,22 @@ _LOG_EVERY = 5.0
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+Effort: TypeAlias = tuple[int, bytes | None, int, int, float]
+"""Position, input hash and code (None and 0 of a row that isn't done), attempts, seconds."""
+
+Price: TypeAlias = tuple[int, float | None, int | None]
+"""Position, cost, tokens."""
+
 
 @dataclass(slots=True)
 class RowRecord:
     """What is recorded of one row of one builder.
 
     ``cells`` is the text of a JSON array with one element for each changed column, ``error`` that of an ErrorRecord.
-    ``seconds`` is how long the last attempt took; a row that was reused has had no attempts here. ``code`` is a number
-    from ``RowStore.code_number``; 0 is none.
+    ``seconds`` is how long its last call took, all its attempts and what they waited for included; a row that was
+    reused has had no attempts here. ``code`` is a number
+    from ``RowStore.code_number``; 0 is none. ``cost`` and ``tokens`` are what these attempts took, None where nobody
+    told; they add up, as attempts do. ``inputs`` is the text of what a row that failed was called with.
     """
 
     index: int
@@ -83,16 +129,24 @@ class RowRecord:
     input_hash: bytes | None = None
     code: int = 0
     error: str | None = None
+    cost: float | None = None
+    tokens: int | None = None
+    inputs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many rows of a builder are recorded as what. ``reused`` are those of the done ones that weren't made here."""
+    """How many rows of a builder are recorded as what. ``reused`` are those of the done ones that weren't made here.
+
+    ``cost`` and ``tokens`` are what all attempts took, as far as it was told.
+    """
 
     done: int = 0
     failed: int = 0
     skipped: int = 0
     reused: int = 0
+    cost: float = 0.0
+    tokens: int = 0
 
 
 class RowReader:
@@ -113,12 +167,16 @@ class RowReader:
     def counts(self, builder: str) -> Counts:
         """Return how many rows are done, failed and skipped."""
         rows = self._rows(
-            builder, "SELECT status, count(*), sum(attempts = 0) FROM rows WHERE builder = ? GROUP BY status"
+            builder,
+            "SELECT status, count(*), sum(attempts = 0), total(cost), ifnull(sum(tokens), 0) FROM rows"
+            " WHERE builder = ? GROUP BY status",
         )
-        found = {status: (count, reused) for status, count, reused in rows}
-        done, reused = found.get(int(RowStatus.DONE), (0, 0))
-        failed, skipped = (found.get(int(status), (0, 0))[0] for status in (RowStatus.FAILED, RowStatus.SKIPPED))
-        return Counts(done, failed, skipped, reused)
+        count = {RowStatus(status): (rows_of, reused) for status, rows_of, reused, _, _ in rows}
+        done, reused = count.get(RowStatus.DONE, (0, 0))
+        failed, skipped = (count.get(status, (0, 0))[0] for status in (RowStatus.FAILED, RowStatus.SKIPPED))
+        whole = self._fetch("SELECT cost, tokens FROM builders WHERE name = ?", builder)
+        cost, tokens = (sum(values) for values in zip((0.0, 0), *(row[3:] for row in rows), *whole, strict=True))
+        return Counts(done, failed, skipped, reused, cost, tokens)
 
     def is_empty(self) -> bool:
         """Tell whether no row of any builder is recorded."""
@@ -141,32 +199,57 @@ class RowReader:
                 yield batch
                 last = batch[-1][0]
 
-    def input_hashes(self, builder: str, *, batch_size: int = 10_000) -> Iterator[list[tuple[int, bytes | None, int]]]:
-        """Yield position, input hash and code of every row that is done, by position, in batches."""
+    def input_hash(self, builder: str) -> bytes | None:
+        """Return the hash of what a function was given that is called once for all rows; None if none is recorded."""
+        found = self._fetch("SELECT call_hash FROM builders WHERE name = ?", builder)
+        return found[0][0] if found else None
+
+    def efforts(self, builder: str, *, batch_size: int = 10_000) -> Iterator[list[Effort]]:
+        """Yield what each recorded row took, by position, in batches."""
         last = -1
-        batch: list[tuple[int, bytes | None, int]]
+        batch: list[Effort]
         while batch := self._rows(
             builder,
-            "SELECT row, input_hash, code FROM rows WHERE builder = ? AND status = 1 AND row > ? ORDER BY row LIMIT ?",
+            "SELECT row, iif(status = 1, input_hash, NULL), iif(status = 1, code, 0), attempts, seconds FROM rows"
+            " WHERE builder = ? AND row > ? ORDER BY row LIMIT ?",
             last,
             batch_size,
         ):
             yield batch
             last = batch[-1][0]
 
-    def input_hash(self, builder: str) -> bytes | None:
-        """Return the hash of what a function was given that is called once for all rows; None if none is recorded."""
-        found = self._fetch("SELECT call_hash FROM builders WHERE name = ?", builder)
-        return found[0][0] if found else None
+    def reused(self, builder: str) -> set[int]:
+        """Return the positions of the rows that are done and weren't made here."""
+        found = self._rows(builder, "SELECT row FROM rows WHERE builder = ? AND status = 1 AND attempts = 0")
+        return {row for (row,) in found}
 
-    def failures(self, builder: str) -> list[RowRecord]:
-        """Return the rows that failed, by position."""
+    def prices(self, builder: str) -> list[Price]:
+        """Return what rows have cost, by position, for those of which it was told."""
+        return self._rows(
+            builder,
+            "SELECT row, cost, tokens FROM rows WHERE builder = ? AND (cost IS NOT NULL OR tokens IS NOT NULL)"
+            " ORDER BY row",
+        )
+
+    def failures(self, builder: str, status: RowStatus = RowStatus.FAILED) -> list[RowRecord]:
+        """Return the rows that failed (or failed and were skipped), by position."""
         found = self._rows(
             builder,
-            "SELECT row, status, value, attempts, seconds, input_hash, code, error FROM rows "
-            "WHERE builder = ? AND status = 2 ORDER BY row",
+            "SELECT row, status, value, attempts, seconds, input_hash, code, error, cost, tokens, inputs FROM rows "
+            "WHERE builder = ? AND status = ? ORDER BY row",
+            int(status),
         )
         return [RowRecord(index, RowStatus(status), *rest) for index, status, *rest in found]
+
+    def row(self, builder: str, index: int) -> RowRecord | None:
+        """Return what is recorded of one row, ``None`` if nothing is."""
+        found = self._rows(
+            builder,
+            "SELECT row, status, value, attempts, seconds, input_hash, code, error, cost, tokens, inputs FROM rows "
+            "WHERE builder = ? AND row = ?",
+            index,
+        )
+        return RowRecord(found[0][0], RowStatus(found[0][1]), *found[0][2:]) if found else None
 
     def codes(self) -> dict[int, str]:
         """Return the fingerprint of the code that each code number stands for."""
@@ -246,7 +329,9 @@ class RowStore(RowReader):
         reader = RowReader(path, _connect(path, mode="ro", timeout=_READER_TIMEOUT))
         try:
             with _told(path):
-                _check_version(path, reader._connection)
+                if _check_version(path, reader._connection) < SCHEMA_VERSION:
+                    for statement in _AS_IF_UPGRADED:
+                        reader._connection.execute(statement)
         except BaseException:
             reader.close()
             raise
@@ -268,24 +353,43 @@ class RowStore(RowReader):
         Raises FencedError, and records nothing, if the process was claimed by another worker.
         """
         done = RowStatus.DONE
+        plain: list[RowRecord] = []
+        others: list[RowRecord] = []
+        for row in rows:
+            (plain if row.status is done and row.cost is None and row.tokens is None else others).append(row)
         with self._write():
             number = self._number("builders", "name", builder)
+            self._connection.executemany(
+                _RECORD_DONE,
+                [(number, row.index, row.cells, row.attempts, row.seconds, row.input_hash, row.code) for row in plain],
+            )
             self._connection.executemany(
                 _RECORD,
                 [
                     (
                         number,
                         row.index,
-                        1 if row.status is done else int(row.status),  # sqlite3 is slow to adapt an enum
+                        int(row.status),  # sqlite3 is slow to adapt an enum
                         row.cells,
                         row.attempts,
                         row.seconds,
                         row.input_hash,
                         row.code,
                         row.error,
+                        row.cost,
+                        row.tokens,
+                        row.inputs,
                     )
-                    for row in rows
+                    for row in others
                 ],
+            )
+
+    def add_price(self, builder: str, *, cost: float, tokens: int) -> None:
+        """Record what a call took that makes all rows of a builder: it belongs to none of them."""
+        with self._write():
+            number = self._number("builders", "name", builder)
+            self._connection.execute(
+                "UPDATE builders SET cost = cost + ?, tokens = tokens + ? WHERE id = ?", (cost, tokens, number)
             )
 
     def set_input_hash(self, builder: str, input_hash: bytes | None) -> None:
@@ -300,7 +404,9 @@ class RowStore(RowReader):
             number = self._number("builders", "name", builder)
             if indexes is None:
                 self._connection.execute("DELETE FROM rows WHERE builder = ?", (number,))
-                self._connection.execute("UPDATE builders SET call_hash = NULL WHERE id = ?", (number,))
+                self._connection.execute(
+                    "UPDATE builders SET call_hash = NULL, cost = 0, tokens = 0 WHERE id = ?", (number,)
+                )
             else:
                 self._connection.executemany(
                     "DELETE FROM rows WHERE builder = ? AND row = ?", [(number, int(index)) for index in indexes]
@@ -326,10 +432,15 @@ class RowStore(RowReader):
         if not self._fetch("SELECT 1 FROM sqlite_schema LIMIT 1"):
             with self._transaction():
                 if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
-                    for statement in _SCHEMA.split(";\n"):
+                    for statement in (_SCHEMA + _VIEW).split(";\n"):
                         connection.execute(statement)
                     connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
-        self._patiently(lambda: _check_version(self.path, connection))
+        if self._patiently(lambda: _check_version(self.path, connection)) < SCHEMA_VERSION:
+            with self._transaction():
+                if _check_version(self.path, connection) < SCHEMA_VERSION:  # nobody else has done it meanwhile
+                    for statement in _UPGRADE:
+                        connection.execute(statement)
+                    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
 
     @contextmanager
     def _write(self) -> Iterator[None]:
@@ -417,14 +528,17 @@ def _connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
         return connection
 
 
-def _check_version(path: Path, connection: sqlite3.Connection) -> None:
+def _check_version(path: Path, connection: sqlite3.Connection) -> int:
+    """Return the version of the file's format. Raises TVFileError for one that can't be read."""
     (version,) = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    if version > SCHEMA_VERSION:
+    if not _OLDEST <= version <= SCHEMA_VERSION:
+        what, way = ("a newer", "Upgrade tablevault_like.") if version > SCHEMA_VERSION else ("an older", "Start anew.")
         raise TVFileError(
-            f"The row store {path} was written by a newer version of tablevault_like (its format is {version}, this "
-            f"version knows {SCHEMA_VERSION}). Upgrade tablevault_like.",
+            f"The row store {path} was written by {what} version of tablevault_like (its format is {version}, this "
+            f"version knows {_OLDEST} to {SCHEMA_VERSION}). {way}",
             path=path,
         )
+    return int(version)
 
 
 def _is_busy(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tablevault_like.catalog import Catalog, Database, vaults
+from tablevault_like.catalog import Catalog, Database, processes, schema, vaults
 from tablevault_like.catalog import catalog as module
 from tablevault_like.errors import TVFileError
 from tests.workers import PATIENCE, Action, Fault, Workers
@@ -162,6 +162,23 @@ class TestOpening:
 
         with pytest.raises(TVFileError, match="catalog version 99"):
             read(Catalog(catalog.path))
+
+    def test_of_an_older_one_brings_it_to_this_version(self, tmp_path: Path) -> None:
+        path = tmp_path / "catalog.sqlite"
+        with sqlite3.connect(path) as db:
+            for statement in schema.MIGRATIONS[0].split(";"):
+                db.execute(statement)
+            db.execute("PRAGMA user_version = 1")
+            db.execute(
+                "INSERT INTO processes (process_id, operation, arguments, author, named, state, epoch, created_at,"
+                " updated_at) VALUES ('p', 'create_table', '{}', 'ada', 1, 'PAUSED', 3, 1.0, 2.0)"
+            )
+        db.close()
+
+        with Catalog(path).snapshot() as found:
+            row = processes.get(found, "p")
+            assert found.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
+        assert (row.epoch, row.pause_reason, row.completed_through, row.deaths) == (3, None, None, 0)
 
     def test_on_a_network_file_system_is_refused_unless_it_is_told_to(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ import pytest
 
 from tablevault_like.catalog import Catalog, Database, locks, processes
 from tablevault_like.errors import TVArgumentError
-from tablevault_like.model import ErrorRecord, LockRequest, Resource, State, StopIntent
+from tablevault_like.model import ErrorRecord, LockRequest, Progress, Resource, State, StopIntent
 from tests.catalog.test_locks import add_process
 
 
@@ -74,7 +74,7 @@ class TestSteps:
         processes.plan_steps(db, "p", ["index", "shout", "materialize"])
         processes.start_step(db, "p", "index", rows_total=3, rows_before=1, now=1.0)
         assert processes.steps(db, "p")[0].record.rows_done == 1
-        processes.report_step(db, "p", "index", done=3, failed=0, reused=0, total=3, now=2.0)
+        processes.report_step(db, "p", "index", Progress(3, 0, 3), now=2.0)
         processes.finish_step(db, "p", "index", now=3.0)
 
         assert processes.has_finished_step(db, "p")
@@ -133,7 +133,7 @@ def test_what_is_recorded_of_one_comes_back(db: Database) -> None:
     processes.set_error(db, "p", error)
     processes.set_stop_intent(db, "p", StopIntent.MATERIALIZE)
     processes.set_arguments(db, "p", {"table_name": "é"})
-    processes.set_paused_on_request(db, "p", on_request=True)
+    processes.set_pause(db, "p", reason="ada asked for it", completed_through=None)
 
     row = processes.get(db, "p")
 

@@ -437,6 +437,64 @@ def test_a_newer_format_is_told(store: RowStore, path: Path) -> None:
             opened(path)
 
 
+def as_of_format_2(path: Path) -> None:
+    """Make of a store one that an earlier version has written."""
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("DROP VIEW results")
+        for column in ("cost", "tokens", "inputs"):
+            other.execute(f"ALTER TABLE rows DROP COLUMN {column}")
+        for column in ("cost", "tokens"):
+            other.execute(f"ALTER TABLE builders DROP COLUMN {column}")
+        other.execute("CREATE VIEW results AS SELECT * FROM rows")
+        other.execute("UPDATE meta SET value = 2 WHERE key = 'schema_version'")
+
+
+def test_an_older_format_is_read_as_it_is_and_goes_on(store: RowStore, path: Path) -> None:
+    store.record("b", [done(1, "[1]"), failed(2)])
+    store.close()
+    as_of_format_2(path)
+    before = path.read_bytes()
+
+    with RowStore.read(path) as reader:
+        assert cells_of(reader) == {1: "[1]"}
+        assert reader.failures("b") == [failed(2)]
+        assert reader.counts("b") == Counts(done=1, failed=1)
+    assert path.read_bytes() == before
+
+    with RowStore.open(path) as again:
+        again.claim(2)
+        again.record("b", [done(2, "[2]", cost=0.5, tokens=7)])
+        assert again.counts("b") == Counts(done=2, cost=0.5, tokens=7)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT row, attempts, cost FROM results").fetchall() == [(1, 1, None), (2, 2, 0.5)]
+
+
+def test_a_format_that_is_too_old_is_told(store: RowStore, path: Path) -> None:
+    store.close()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE meta SET value = 1 WHERE key = 'schema_version'")
+
+    for opened in (RowStore.open, RowStore.read):
+        with pytest.raises(TVFileError, match="an older version"):
+            opened(path)
+
+
+def test_costs_add_up_over_attempts(store: RowStore) -> None:
+    store.record("b", [failed(0, cost=0.25, tokens=3, inputs='{"a":1}'), failed(1), done(2)])
+    store.record("b", [done(0, cost=0.5), RowRecord(1, RowStatus.SKIPPED, cost=1.0, tokens=1, error="E")])
+
+    assert store.counts("b") == Counts(done=2, skipped=1, cost=1.75, tokens=4)
+    assert store.failures("b") == []
+    (skipped,) = store.failures("b", RowStatus.SKIPPED)
+    assert (skipped.index, skipped.attempts, skipped.cost, skipped.tokens) == (1, 2, 1.0, 1)
+    with closing(sqlite3.connect(store.path)) as other:
+        assert other.execute("SELECT row, cost, tokens, inputs FROM results").fetchall() == [
+            (0, 0.75, 3, None),
+            (1, 1.0, 1, None),
+            (2, None, None, None),
+        ]
+
+
 def test_another_thread_is_refused(store: RowStore) -> None:
     caught: list[BaseException] = []
 
