@@ -11,13 +11,14 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tablevault_like.engines.base import Stop, Work
+from tablevault_like.errors import TVProcessError
 
 _MAXIMUM_ID = 128
 
@@ -36,14 +37,19 @@ class Current:
     children: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     """The numbers of the children that are to come. Threads that share this object get different ones."""
     fork_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    checkpoint: Callable[[], None] | None = None
+    """Waits until what the builder's function has given is committed. Only in a thread that runs such a function."""
+    is_sample: bool = False
+    """Whether it is no process at all, but rows that are made to be looked at: then nothing may be changed."""
 
     def enter(self, work: Work) -> None:
         """Tell that this thread begins a row. Its children are counted from here: their ids come out the same again."""
         current = _current.get()
         # The worker's context is a copy that still holds the coordinator's object: give this thread one of its own.
         if current is self or current is None:
-            current = Current(self.root, self.process_id, self.stop, self.builder)
+            current = Current(self.root, self.process_id, self.stop, self.builder, is_sample=self.is_sample)
             _current.set(current)
+        current.checkpoint = self.checkpoint
         current.builder = self.builder
         current.row = work.index
         current.children = itertools.count(1)
@@ -67,6 +73,21 @@ def current(root: Path) -> Current | None:
     """Return the process of the vault at ``root`` that the running code belongs to, ``None`` outside of user code."""
     found = _current.get()
     return found if found is not None and found.root == root else None
+
+
+def checkpoint() -> None:
+    """Wait until everything that the running builder's function has given so far is recorded, and safe on the disk.
+
+    For user code, before something that may end its process. A generator has given what it has yielded; a function that
+    is called for rows or batches has given all whose calls have returned, in other threads too. In code that no builder
+    runs it does nothing, so that functions can be tried by themselves; the same is true of threads that a function
+    starts. Raises TVProcessError if the run is being given up, or in a fork of the worker, which can't know.
+
+    >>> checkpoint()
+    """
+    found = _current.get()
+    if found is not None and found.checkpoint is not None:
+        found.checkpoint()
 
 
 @contextmanager
@@ -93,7 +114,15 @@ def _enter_fork() -> None:
     found = _current.get()
     if found is not None:
         forks = (*found.forks, _forking.number)
-        _current.set(replace(found, forks=forks, children=itertools.count(1), fork_numbers=itertools.count(1)))
+        made = replace(found, forks=forks, children=itertools.count(1), fork_numbers=itertools.count(1))
+        made.checkpoint = None if found.checkpoint is None else _refuse_in_fork
+        _current.set(made)
+
+
+def _refuse_in_fork() -> None:
+    raise TVProcessError(
+        "checkpoint() was called in a fork of the worker, which can't know what is recorded. Call it before the fork."
+    )
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,7 +8,10 @@ what the catalog says          what is done
 =============================  ==================================================================
 completed                      nothing; the error is raised with a note that it completed
 another epoch, or STOPPING     nothing: this worker is fenced; the error is raised
+RUNNING, a pause asked for     paused on request, with an id or without
 RUNNING, with an id given      paused, unless it is an error of ours and nothing is recorded yet
+RUNNING, stopped with its      paused, if the topmost one has an id that was given, or is paused on request: whose row
+parent                         runs again goes on with it
 anything else                  reverted
 =============================  ==================================================================
 """
@@ -17,19 +20,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from tablevault_like.catalog import processes
 from tablevault_like.engines.base import Interrupted, UserCodeError
-from tablevault_like.errors import FencedError, TableVaultError, TVArtifactError, TVTableError
+from tablevault_like.errors import FencedError, TableVaultError, TVArtifactError, TVPausedError, TVTableError
 from tablevault_like.locks import WorkerLock
 from tablevault_like.model import State
 from tablevault_like.process import context
 from tablevault_like.process.endings import Endings
-from tablevault_like.process.journal import Journal
+from tablevault_like.process.journal import Journal, fenced_error
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation
+from tablevault_like.process.pauses import listening
 from tablevault_like.process.run import LOCAL_RUNS, Run
 from tablevault_like.process.stopping import Stopper
 
@@ -50,7 +55,7 @@ class Driver:
         LOCAL_RUNS[run.process_id] = run
         failure: BaseException | None = None
         try:
-            with run.interrupts, self._as_current(run):
+            with run.interrupts, self._as_current(run), listening(run) if operation.can_pause else nullcontext():
                 try:
                     self._perform(operation, run)
                     self.endings.finish(operation, run)
@@ -76,8 +81,11 @@ class Driver:
             processes.set_error(db, run.process_id, None)
             self.journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
 
-    def _settle(self, operation: Operation, run: Run, error: BaseException) -> BaseException:
-        """Decide by the catalog what becomes of a process that raised, and return what the caller is to see."""
+    def _settle(self, operation: Operation, run: Run, error: BaseException) -> BaseException | None:
+        """Decide by the catalog what becomes of a process that raised, and return what the caller is to see.
+
+        That is nothing if the process is paused because this very call asked for it.
+        """
         cause = _cause(run, error)
         self.journal.catalog.recover()
         try:
@@ -86,7 +94,16 @@ class Driver:
                 cause.add_note(f"The operation had completed: process {run.process_id!r} is done.")
                 self.endings.finish(operation, run)
             elif state is None or state is State.STOPPING or state.has_ended:
+                if isinstance(error, Interrupted) and not run.interrupts.received:
+                    cause = fenced_error(run.process_id)
                 cause.add_note(TAKEN_OVER.format(run.process_id))
+            elif not run.is_idle and _is_asked(run, error):
+                run.left_over = error
+                log.warning(
+                    "functions of process %s are still running, and weren't waited for: it is paused when they return",
+                    run.process_id,
+                )
+                return self._paused_error(run)
             elif not run.is_idle:
                 run.left_over = error
                 cause.add_note(
@@ -94,6 +111,8 @@ class Driver:
                     f"{'paused' if run.is_named else 'reverted'} as soon as they return; if this Python ends before, "
                     "it counts as interrupted."
                 )
+            elif _is_asked(run, error) and state is State.RUNNING:
+                return self._pause_on_request(run)
             else:
                 self._pause_or_revert(operation, run, error, cause)
         except FencedError:
@@ -103,6 +122,23 @@ class Driver:
             cause.add_note(f"Process {run.process_id!r} could not be settled ({failure}); the next who claims it will.")
             log.warning("process %s could not be settled", run.process_id, exc_info=True)
         return cause
+
+    def _pause_on_request(self, run: Run) -> TVPausedError | None:
+        assert run.pause is not None
+        self.journal.pause_on_request(run.process_id, run.epoch, run.pause)
+        log.info("process %s is paused: %s", run.process_id, run.pause.reason)
+        return self._paused_error(run)
+
+    def _paused_error(self, run: Run) -> TVPausedError | None:
+        """Return what the caller is told of a pause: nothing if it was the caller's own wish."""
+        assert run.pause is not None
+        if run.pause.is_by_caller:
+            return None
+        return TVPausedError(
+            f"Process {run.process_id!r} was paused: {run.pause.reason}. Call again with the same process_id to go on, "
+            "or stop_process() it.",
+            process_id=run.process_id,
+        )
 
     def _pause_or_revert(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> None:
         if self._state_of_claim(run) is State.RUNNING and self._is_to_pause(operation, run, error, cause):
@@ -119,7 +155,7 @@ class Driver:
             cause.add_note(f"Process {run.process_id!r} was reverted.")
 
     def _is_to_pause(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> bool:
-        if not run.is_named:
+        if not self._is_named(run) and not (isinstance(error, Interrupted) and self._is_below_named(run)):
             return False
         is_own = isinstance(cause, TableVaultError) and not isinstance(cause, TVTableError | TVArtifactError)
         if isinstance(error, UserCodeError) or not is_own:
@@ -128,6 +164,21 @@ class Driver:
             if processes.has_finished_step(db, run.process_id):
                 return True
         return operation.has_progress(run.files)
+
+    def _is_named(self, run: Run) -> bool:
+        """Tell whether somebody means to come back to a process: who has named it, or asked meanwhile for a pause."""
+        with self.journal.catalog.snapshot() as db:
+            return run.is_named or processes.get(db, run.process_id).named
+
+    def _is_below_named(self, run: Run) -> bool:
+        """Tell whether a process that was stopped with its parent will be gone on with by it."""
+        with self.journal.catalog.snapshot() as db:
+            above = processes.ancestors(db, processes.get(db, run.process_id).parent_id)
+            top = processes.find(db, above[-1]) if above else None
+        if top is None or top.state.has_ended:
+            return False
+        # What is about to be paused on request gets its owner only then.
+        return top.named or any(each in LOCAL_RUNS and LOCAL_RUNS[each].pause is not None for each in above)
 
     def _state_of_claim(self, run: Run) -> State | None:
         with self.journal.catalog.snapshot() as db:
@@ -147,7 +198,9 @@ class Driver:
             try:
                 for engine in run.engines:
                     engine.wait()
-                if run.left_over is not None:
+                if run.left_over is not None and _is_asked(run, run.left_over):
+                    self._pause_on_request(run)
+                elif run.left_over is not None:
                     self._pause_or_revert(operation, run, run.left_over, _cause(run, run.left_over))
             except Exception:
                 log.warning("process %s could not be settled", run.process_id, exc_info=True)
@@ -161,12 +214,22 @@ class Driver:
         with self.endings.leaving(lock, run.process_id):
             pass
 
-    def _as_current(self, run: Run) -> AbstractContextManager[context.Current]:
+    @contextmanager
+    def _as_current(self, run: Run) -> Iterator[None]:
+        """Let operations in user code become children of a run, which are stopped with it, but not it with them."""
         inherited = context.current(self.journal.layout.root)
-        if inherited is not None:
-            # A child is stopped with its parent.
-            run.stop = inherited.stop
-        return context.running(context.Current(self.journal.layout.root, run.process_id, run.stop))
+        stop = run.stop
+        with ExitStack() as cleanup:
+            if inherited is not None:
+                above = inherited.stop
+                cleanup.callback(above.subscribe(lambda: stop.abandon() if above.abandoned else stop.request()))
+            cleanup.enter_context(context.running(context.Current(self.journal.layout.root, run.process_id, stop)))
+            yield
+
+
+def _is_asked(run: Run, error: BaseException) -> bool:
+    """Tell whether a run ended early for nothing but a pause that somebody had asked for."""
+    return run.pause is not None and isinstance(error, Interrupted) and not run.interrupts.received
 
 
 def _cause(run: Run, error: BaseException) -> BaseException:

@@ -61,6 +61,11 @@ class Interrupts:
         finally:
             self._stop = None
 
+    @property
+    def received(self) -> bool:
+        """Tell whether a signal arrived."""
+        return self._received is not None
+
     def exception(self) -> BaseException:
         """Return what a signal that was turned into a stop stands for."""
         return _exception(self._received or signal.SIGINT)

@@ -31,7 +31,7 @@ from typing import Any, ClassVar, Self
 
 from tablevault_like.catalog import Database
 from tablevault_like.layout import Layout, ProcessLayout
-from tablevault_like.model import LockRequest
+from tablevault_like.model import Existing, LockRequest
 from tablevault_like.process.run import Run
 
 _SHOWN = 60
@@ -79,6 +79,8 @@ class Operation(ABC):
     """``keep`` has something to do, so the process is CREATED before it is RUNNING."""
     can_materialize: ClassVar[bool] = False
     """What an unfinished process has done can be kept."""
+    can_pause: ClassVar[bool] = False
+    """It looks at ``run.stop`` while it runs, so that it can be paused when somebody asks for it."""
 
     def __init_subclass__(cls, **fields: Any) -> None:
         super().__init_subclass__(**fields)
@@ -104,6 +106,17 @@ class Operation(ABC):
     def for_restart(self) -> Self:
         """Return the operation as ``restart`` runs it: with nothing in it that was meant for one call only."""
         return self
+
+    def on_existing(self) -> Existing:
+        """Return what is to be done with a run that the process id has already."""
+        return Existing.AUTO
+
+    def renewal(self, view: View, process_id: str) -> Operation | None:
+        """Return what has to be done before the work of a process that has completed can be done anew, if anything.
+
+        Raises TableVaultError if it can't be done anew.
+        """
+        return None
 
     def has_progress(self, folder: ProcessLayout) -> bool:
         """Tell whether results are recorded in the process's folder that the catalog may not have been told of yet."""

@@ -12,7 +12,7 @@ from tablevault_like.catalog.processes import ProcessRow, Step
 from tablevault_like.errors import TVFileError
 from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.locks import is_held
-from tablevault_like.model import LockRequest, ProcessRecord, State, StepRecord
+from tablevault_like.model import LockRequest, ProcessRecord, Progress, State, StepRecord
 from tablevault_like.process import waiting
 from tablevault_like.storage.rows import Counts, RowStore
 
@@ -69,6 +69,9 @@ def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
         rows_done=shown.rows_done if shown else 0,
         rows_failed=shown.rows_failed if shown else 0,
         rows_reused=shown.rows_reused if shown else 0,
+        rows_skipped=shown.rows_skipped if shown else 0,
+        cost=sum(step.cost for step in records),
+        tokens=sum(step.tokens for step in records),
         rows_total=shown.rows_total if shown else None,
         rate=rate,
         remaining=remaining,
@@ -76,6 +79,9 @@ def describe(db: Database, layout: Layout, row: ProcessRow) -> ProcessRecord:
         error=row.error,
         next_steps="",
         paused_on_request=row.paused_on_request,
+        pause_requested_by=row.pause_requested_by,
+        pause_reason=row.pause_reason,
+        completed_through=row.completed_through,
         stop_intent=row.stop_intent,
         epoch=row.epoch,
         steps=records,
@@ -95,16 +101,23 @@ def unreported(db: Database, layout: Layout, process_id: str) -> list[StepRecord
 def report(db: Database, process_id: str, steps: Iterable[StepRecord], *, now: float) -> None:
     """Record how far steps are, on behalf of the worker that didn't come to it."""
     for step in steps:
-        processes.report_step(
-            db,
-            process_id,
-            step.name,
-            done=step.rows_done,
-            failed=step.rows_failed,
+        progress = Progress(
+            step.rows_done,
+            step.rows_failed,
+            step.rows_total,
             reused=step.rows_reused,
-            total=step.rows_total,
-            now=now,
+            skipped=step.rows_skipped,
+            batch_size=step.batch_size,
+            cost=step.cost,
+            tokens=step.tokens,
         )
+        processes.report_step(db, process_id, step.name, progress, now=now)
+
+
+def progress(db: Database, layout: Layout, process_id: str) -> int:
+    """Return how many steps and rows are recorded of a process: a number that is another one after any progress."""
+    steps = [step.record for step in _recounted(processes.steps(db, process_id), layout.process(process_id))]
+    return sum(step.is_done + step.rows_done + step.rows_failed + step.rows_skipped for step in steps)
 
 
 def summary(record: ProcessRecord) -> str:
@@ -147,7 +160,15 @@ def _describe_waiter(db: Database, layout: Layout, waiter: Waiter) -> ProcessRec
 
 
 def _counted(record: StepRecord, found: Counts) -> StepRecord:
-    return replace(record, rows_done=found.done, rows_failed=found.failed, rows_reused=found.reused)
+    return replace(
+        record,
+        rows_done=found.done,
+        rows_failed=found.failed,
+        rows_skipped=found.skipped,
+        rows_reused=found.reused,
+        cost=found.cost,
+        tokens=found.tokens,
+    )
 
 
 def _recounted(steps: list[Step], folder: ProcessLayout) -> list[Step]:
@@ -187,10 +208,15 @@ def _texts(requests: Iterable[LockRequest]) -> tuple[str, ...]:
 
 def _next_steps(record: ProcessRecord) -> str:
     process_id = record.process_id
+    again = f"Call {record.operation} again with process_id={process_id!r} to go on"
     stop = f"stop_process({process_id!r}) reverts it"
     if record.operation == "execute_instance":
         stop += "; with materialize=True it keeps what is done"
     match record.state:
+        case _ if record.state.has_ended and "~" in process_id:
+            return f"It has ended, and its id was used anew: {process_id.partition('~')[0]!r} is another run now."
+        case State.COMPLETED | State.MATERIALIZED if record.operation == "execute_instance" and record.is_named:
+            return "It has ended; nothing is left to do. With existing='rerun' it starts anew."
         case State.COMPLETED | State.MATERIALIZED:
             return "It has ended; nothing is left to do."
         case State.REVERTED:
@@ -199,11 +225,19 @@ def _next_steps(record: ProcessRecord) -> str:
             return f"Its stop was interrupted; stop_process({process_id!r}) or restart=True finishes it."
         case State.REVERTING | State.STOPPING:
             return "It is being stopped; wait for it to end."
+        case _ if record.is_alive and record.pause_requested_by is not None:
+            return (
+                f"It pauses as soon as the calls under way have returned, because {record.pause_requested_by} asked "
+                "for it."
+            )
         case _ if record.is_alive:
-            return f"It runs. stop_process({process_id!r}, force=True) ends its worker first."
+            pause = f"pause_process({process_id!r}) lets it pause, " if record.operation == "execute_instance" else ""
+            return f"It runs. {pause}stop_process({process_id!r}, force=True) ends its worker first."
         case State.CREATED:
             return f"Its worker died before the inputs were kept; restart=True or {stop}."
+        case _ if record.paused_on_request:
+            return f"It was paused on request: {record.pause_reason}. {again}; {stop}."
         case _ if record.is_named:
-            return f"Call {record.operation} again with process_id={process_id!r} to go on (or restart=True); {stop}."
+            return f"{again} (or restart=True); {stop}."
         case _:
             return f"Its worker died. restart=True goes on with it; {stop}. Whoever next needs its locks reverts it."

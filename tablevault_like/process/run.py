@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from tablevault_like.catalog import Database, processes
 from tablevault_like.engines.base import Engine, Stop
 from tablevault_like.errors import TableVaultError
 from tablevault_like.layout import Layout, ProcessLayout
-from tablevault_like.model import StopIntent
+from tablevault_like.model import Pause, Progress, StopIntent
 from tablevault_like.process.interrupts import Interrupts
 from tablevault_like.process.journal import UNCLAIMED, Journal
 
 _REPORT_SECONDS = 0.4
+
+log = logging.getLogger("tablevault_like")
+
+Observer: TypeAlias = Callable[[str, Progress, bool], None]
+"""Is told the name of a step, how far it is, and whether it is done, by the thread that runs the process."""
 
 
 @dataclass
@@ -43,6 +49,10 @@ class Run:
     """What the operation's ``prepare`` returned; ``None`` after a resume."""
     engines: list[Engine] = field(default_factory=list)
     stop_intent: StopIntent | None = None
+    observer: Observer | None = None
+    """Who is told how far steps are, to show it to somebody."""
+    pause: Pause | None = None
+    """Why the process is to be paused, if somebody asked for it."""
     left_over: BaseException | None = None
     """What ended the run while threads of it were still in user code: it is settled when they have returned."""
     made: Any = None
@@ -65,6 +75,25 @@ class Run:
     def is_idle(self) -> bool:
         """Tell whether no thread of this process runs user code any more."""
         return all(engine.is_idle for engine in self.engines)
+
+    def ask_to_pause(self, pause: Pause) -> None:
+        """Let the run end as soon as what is in flight is recorded, and the process be paused. The first reason counts.
+
+        Any thread may call this.
+        """
+        if self.pause is None:
+            self.pause = pause
+        self.stop.request()
+
+    def tell(self, step: str, progress: Progress, *, is_done: bool = False) -> None:
+        """Tell the observer how far a step is. One that fails isn't told anything more."""
+        if self.observer is None:
+            return
+        try:
+            self.observer(step, progress, is_done)
+        except Exception:
+            self.observer = None
+            log.warning("the progress of process %s can't be shown", self.process_id, exc_info=True)
 
     def now(self) -> float:
         return self.journal.now()
@@ -122,21 +151,29 @@ class StepReport:
         self._run = run
         self.name = name
         self._last = time.monotonic()
-        self._counts: tuple[int, int, int, int | None] | None = None
+        self._told: Progress | None = None
+        self._latest: Progress | None = None
         # Taken before a transaction is begun, never inside of one.
         self._writing = threading.Lock()
         self._late: threading.Timer | None = None
 
-    def start(self, *, total: int | None, already: int) -> None:
+    def start(self, *, total: int | None, already: int, batch_size: int | None = None) -> None:
         """Record that the step has begun, with ``already`` of ``total`` rows recorded earlier."""
         with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
             processes.start_step(
-                db, self._run.process_id, self.name, rows_total=total, rows_before=already, now=self._run.now()
+                db,
+                self._run.process_id,
+                self.name,
+                rows_total=total,
+                rows_before=already,
+                batch_size=batch_size,
+                now=self._run.now(),
             )
 
-    def update(self, *, done: int, failed: int = 0, reused: int = 0, total: int | None = None) -> None:
-        """Tell how many rows are recorded by now."""
-        self._counts = (done, failed, reused, total)
+    def update(self, progress: Progress) -> None:
+        """Tell how far it is by now."""
+        self._told = self._latest = progress
+        self._run.tell(self.name, progress)
         if time.monotonic() - self._last >= _REPORT_SECONDS:
             self.flush()
         elif self._late is None:
@@ -147,7 +184,7 @@ class StepReport:
     def flush(self) -> None:
         """Write what was told last."""
         with self._writing:
-            if self._counts is not None:
+            if self._told is not None:
                 with self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
                     self._write(db)
                 self._last = time.monotonic()
@@ -157,6 +194,8 @@ class StepReport:
         with self._writing, self._run.journal.changing(self._run.process_id, self._run.epoch) as db:
             self._write(db)
             processes.finish_step(db, self._run.process_id, self.name, now=self._run.now())
+        if self._latest is not None:
+            self._run.tell(self.name, self._latest, is_done=True)
 
     def _flush_late(self) -> None:
         self._late = None
@@ -168,19 +207,9 @@ class StepReport:
             self._run.journal.catalog.close()  # this thread's connection
 
     def _write(self, db: Database) -> None:
-        if self._counts is None:
+        told = self._told
+        if told is None:
             return
-        counts = self._counts
-        done, failed, reused, total = counts
-        processes.report_step(
-            db,
-            self._run.process_id,
-            self.name,
-            done=done,
-            failed=failed,
-            reused=reused,
-            total=total,
-            now=self._run.now(),
-        )
-        if self._counts is counts:
-            self._counts = None
+        processes.report_step(db, self._run.process_id, self.name, told, now=self._run.now())
+        if self._told is told:
+            self._told = None

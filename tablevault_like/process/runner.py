@@ -19,21 +19,25 @@ from dataclasses import dataclass
 
 from tablevault_like.catalog import Database, processes
 from tablevault_like.catalog.processes import ProcessRow
-from tablevault_like.errors import TVArgumentError
+from tablevault_like.errors import TVArgumentError, TVProcessError, message_of
 from tablevault_like.locks import WorkerLock
-from tablevault_like.model import State, check_process_id, new_process_id
-from tablevault_like.process import context
+from tablevault_like.model import Existing, State, check_process_id, new_process_id
+from tablevault_like.process import context, records
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.interrupts import is_termination
-from tablevault_like.process.journal import Journal, message_of
+from tablevault_like.process.journal import Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation, View, rebuild
-from tablevault_like.process.run import Run
+from tablevault_like.process.pausing import Pauser
+from tablevault_like.process.run import Observer, Run
 from tablevault_like.process.start import Request, Start
 from tablevault_like.process.stopping import Stopper
 
 log = logging.getLogger("tablevault_like")
+
+MAXIMUM_DEATHS = 3
+"""How many workers in a row may die without a new row or step before ``restart`` leaves their process alone."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs operations in one vault on behalf of one author. ``lock_timeout`` is in seconds."""
+    """Runs operations in one vault on behalf of one author.
+
+    ``lock_timeout`` is in seconds; ``observer`` is told how far they are.
+    """
 
     journal: Journal
     author: str
     parent_id: str | None = None
     lock_timeout: float = 5.0
+    observer: Observer | None = None
 
     def submit(self, operation: Operation, process_id: str | None = None, *, is_named: bool | None = None) -> str:
         """Run an operation to its end and return its process id.
@@ -69,6 +77,11 @@ class Runner:
         failure reverts.
         """
         current = context.current(self.journal.layout.root)
+        if current is not None and current.is_sample:
+            raise TVProcessError(
+                f"This code runs for a sample, which changes nothing, so {operation.name} is refused. Execute the "
+                "instance, or leave that out of what is sampled."
+            )
         parent_id = self.parent_id or (current.process_id if current else None)
         is_new = process_id is None and current is None
         if process_id is not None:
@@ -82,7 +95,13 @@ class Runner:
         if existing is None or existing.state is State.REVERTED:
             operation.check()
             return start.run()
-        return self._continue(existing, start)
+        match operation.on_existing():
+            case Existing.AUTO:
+                return self._continue(existing, start)
+            case Existing.ERROR:
+                raise self._existing_error(existing)
+            case Existing.RERUN:
+                return self._rerun(existing, start)
 
     def restart(self) -> dict[str, Outcome]:
         """Go on with every top-level process whose worker is dead. One that fails doesn't stop the others."""
@@ -107,20 +126,88 @@ class Runner:
         """
         return Stopper(self.journal, self._endings, self._life).stop(process_id, force=force, materialize=materialize)
 
-    def _continue(self, existing: ProcessRow, start: Start) -> str:
+    def pause(self, process_id: str) -> str:
+        """Ask a process to pause at the next safe point, and return its id.
+
+        Raises TVProcessError if it has ended or is being stopped, TVArgumentError for an unknown id, or for an
+        operation that is too short to be paused.
+        """
+        return self._pauser.pause(process_id)
+
+    def _rerun(self, existing: ProcessRow, start: Start) -> str:
+        """Start anew under an id that has a run already.
+
+        What is unfinished is reverted first, but only if the new run can begin. Killed at any point, the same call
+        begins anew once more; nothing that was completed is lost by that.
+        """
+        operation, process_id = start.operation, existing.process_id
+        self._check_same_work(existing, operation)
+        operation.check()
+        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        if not lock.acquire():
+            raise self._life.running_error(process_id)
+        with ExitStack() as cleanup:
+            cleanup.callback(self._endings.leave, lock, process_id)
+            row = self.journal.get(process_id)
+            if row.state in (State.REVERTING, State.STOPPING, State.CREATED):
+                self._endings.conclude(row)
+            elif not row.state.has_ended:
+                with self.journal.catalog.snapshot() as db:
+                    operation.declare(View(db, self.journal.layout, self.journal.now()))
+                self._life.refuse_living_descendants(process_id)
+                self._endings.conclude(row)
+            row = self.journal.get(process_id)
+            if row.state is not State.REVERTED:
+                self._renew(operation, process_id)
+            again = self._start(
+                operation,
+                process_id,
+                is_named=start.request.is_named,
+                parent_id=start.request.parent_id,
+                replaces=row.epoch,
+            )
+            cleanup.pop_all()
+        return again.run(lock)
+
+    def _renew(self, operation: Operation, process_id: str) -> None:
+        """Bring back what a completed process has used up: an operation of its own, which nobody has named."""
+        with self.journal.catalog.snapshot() as db:
+            first = operation.renewal(View(db, self.journal.layout, self.journal.now()), process_id)
+        if first is not None:
+            current = context.current(self.journal.layout.root)
+            parent_id = self.parent_id or (current.process_id if current else None)
+            self._start(first, new_process_id(), is_named=False, parent_id=parent_id).run()
+
+    def _existing_error(self, existing: ProcessRow) -> TVProcessError:
+        with self.journal.catalog.snapshot() as db:
+            record = records.find(db, self.journal.layout, existing.process_id)
+        return TVProcessError(
+            f"There is a run of that id already, and existing='error' refuses it: {records.summary(record)}. Give "
+            "another process_id; or call with existing='auto' to "
+            f"{'have what it made' if existing.state.has_ended else 'go on with it'}, or with existing='rerun' to "
+            "start anew.",
+            process_id=existing.process_id,
+        )
+
+    def _check_same_work(self, existing: ProcessRow, operation: Operation) -> None:
+        """Raise TVArgumentError if a process was started for something else."""
         process_id = existing.process_id
-        if existing.operation != start.operation.name:
+        if existing.operation != operation.name:
             raise TVArgumentError(
                 f"Process {process_id!r} was started by {existing.operation}, so it can't be used for "
-                f"{start.operation.name}. Give another process_id."
+                f"{operation.name}. Give another process_id."
             )
-        if different := start.operation.differences(existing.arguments):
+        if different := operation.differences(existing.arguments):
             ways = "Call it with the same arguments, or give another process_id"
             if not existing.state.has_ended:
                 ways += f"; this one, {existing.state.lower()}, keeps its locks until stop_process({process_id!r})"
             raise TVArgumentError(
                 f"Process {process_id!r} was started for other work ({'; '.join(different)}). {ways}."
             )
+
+    def _continue(self, existing: ProcessRow, start: Start, *, deaths: int = 0) -> str:
+        process_id = existing.process_id
+        self._check_same_work(existing, start.operation)
         if existing.state in (State.COMPLETED, State.MATERIALIZED):
             return process_id
         lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
@@ -142,16 +229,26 @@ class Runner:
                 view = View(db, self.journal.layout, self.journal.now())
                 start.operation.check_resume(view, self.journal.layout.process(process_id))
             self._life.refuse_living_descendants(process_id)
-            epoch = self.journal.resume(row, start.operation.arguments())
+            epoch = self.journal.resume(row, start.operation.arguments(), mark=self._mark(process_id), deaths=deaths)
             operation = rebuild(row.operation, {**row.arguments, **start.operation.arguments()})
-            run = Run(process_id, epoch, row.named, row.author, row.created_at, self.journal)
+            run = Run(process_id, epoch, row.named, row.author, row.created_at, self.journal, observer=self.observer)
             cleanup.pop_all()
         return self._driver.drive(operation, run, lock)
 
     def _restart_one(self, row: ProcessRow) -> Outcome:
+        deaths = self._deaths_in_vain(row) if row.state is State.RUNNING else 0
         try:
             if row.state in (State.CREATED, State.REVERTING, State.STOPPING):
                 self._endings.finish_dead(row.process_id)
+            elif row.pause_requested_by is not None:
+                self._pauser.pause(row.process_id)
+            elif deaths >= MAXIMUM_DEATHS:
+                return Outcome(
+                    row.state,
+                    f"its worker has died {deaths} times in a row without a new row or step, so it isn't started again "
+                    f"by itself. Look at get_process({row.process_id!r}); to start it, call {row.operation} with "
+                    f"process_id={row.process_id!r}.",
+                )
             else:
                 start = self._start(
                     rebuild(row.operation, row.arguments).for_restart(),
@@ -159,7 +256,7 @@ class Runner:
                     is_named=row.named,
                     parent_id=row.parent_id,
                 )
-                self._continue(row, start)
+                self._continue(row, start, deaths=deaths)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) or is_termination(error):
                 raise
@@ -169,9 +266,31 @@ class Runner:
             return Outcome(self.journal.get(row.process_id).state, told)
         return Outcome(self.journal.get(row.process_id).state)
 
-    def _start(self, operation: Operation, process_id: str, *, is_named: bool, parent_id: str | None) -> Start:
-        request = Request(operation, process_id, self.author, is_named, parent_id, self.lock_timeout)
+    def _start(
+        self,
+        operation: Operation,
+        process_id: str,
+        *,
+        is_named: bool,
+        parent_id: str | None,
+        replaces: int | None = None,
+    ) -> Start:
+        request = Request(
+            operation, process_id, self.author, is_named, parent_id, self.lock_timeout, self.observer, replaces
+        )
         return Start(self.journal, self._endings, self._driver, request)
+
+    def _deaths_in_vain(self, row: ProcessRow) -> int:
+        """Return how many workers of a process have died in a row without a new row or step, with the last one."""
+        return 0 if self._mark(row.process_id) != row.mark else row.deaths + 1
+
+    def _mark(self, process_id: str) -> int:
+        with self.journal.catalog.snapshot() as db:
+            return records.progress(db, self.journal.layout, process_id)
+
+    @property
+    def _pauser(self) -> Pauser:
+        return Pauser(self.journal, self._endings, self.author)
 
     @property
     def _life(self) -> Life:

@@ -14,7 +14,7 @@ from tablevault_like.catalog.locks import Held
 from tablevault_like.engines.base import Interrupted
 from tablevault_like.errors import TVLockError, TVProcessError
 from tablevault_like.locks import Worker, WorkerLock
-from tablevault_like.model import State
+from tablevault_like.model import Existing, State
 from tablevault_like.process import context, records, waiting
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
@@ -22,7 +22,7 @@ from tablevault_like.process.interrupts import Interrupts
 from tablevault_like.process.journal import UNCLAIMED, Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Declaration, Operation, View
-from tablevault_like.process.run import Run
+from tablevault_like.process.run import Observer, Run
 from tablevault_like.storage import files
 
 log = logging.getLogger("tablevault_like")
@@ -40,6 +40,9 @@ class Request:
     is_named: bool
     parent_id: str | None
     lock_timeout: float
+    observer: Observer | None = None
+    replaces: int | None = None
+    """The epoch of an ended process of that id, if it is to make room for this one."""
 
 
 class Start:
@@ -50,7 +53,7 @@ class Start:
         self._endings = endings
         self._driver = driver
         self._life = Life(journal)
-        self._request = request
+        self.request = request
         self.operation = request.operation
         self._process_id = request.process_id
         self._parent_id = request.parent_id
@@ -73,7 +76,7 @@ class Start:
                 if not self._lock.is_mine and not self._lock.acquire():
                     raise self._life.running_error(self._process_id)
                 self._prepared = self.operation.prepare(self._journal.layout.process(self._process_id))
-                if self.operation.is_short and not self._request.is_named and self._is_done_at_once():
+                if self.operation.is_short and not self.request.is_named and self._is_done_at_once():
                     self._endings.dismiss(self._lock, self._process_id)
                     return self._process_id
                 run = self._claim()
@@ -143,7 +146,7 @@ class Start:
         # What is kept there must be there when the record is.
         files.sync_directory(self._lock.path.parent)
         files.sync_directory(self._lock.path.parent.parent)
-        deadline = time.monotonic() + self._request.lock_timeout
+        deadline = time.monotonic() + self.request.lock_timeout
         pause = _POLL_SECONDS[0]
         while True:
             run = self._try_to_claim()
@@ -188,12 +191,13 @@ class Start:
         return Run(
             self._process_id,
             epoch,
-            self._request.is_named,
-            self._request.author,
+            self.request.is_named,
+            self.request.author,
             created_at,
             self._journal,
             interrupts=self._interrupts,
             prepared=self._prepared,
+            observer=self.request.observer,
         )
 
     def _record(self, db: Database, declaration: Declaration, run: Run) -> Run:
@@ -205,10 +209,12 @@ class Start:
             arguments=self.operation.arguments(),
             needed=declaration.locks,
             needed_for_claim=declaration.claim_locks,
-            author=self._request.author,
-            named=self._request.is_named,
+            author=self.request.author,
+            named=self.request.is_named,
             parent_id=self._parent_id,
             created_at=run.created_at,
+            replaces=self.request.replaces,
+            is_rerun=self.operation.on_existing() is Existing.RERUN,
         )
         self._recorded = dataclasses.replace(run, epoch=epoch, facts=declaration.facts)
         return self._recorded
@@ -222,8 +228,7 @@ class Start:
             again = self.operation.declare(View(db, self._journal.layout, self._journal.now()))
         if again == self._declared:
             return True
-        with self._journal.changing(run.process_id, run.epoch) as db:
-            processes.withdraw(db, run.process_id)
+        self._journal.withdraw(run.process_id, run.epoch)
         return False
 
     def _blockers(self, db: Database, declaration: Declaration) -> waiting.Blockers:
@@ -266,8 +271,8 @@ class Start:
                 requests,
                 operation=self.operation.name,
                 arguments=self.operation.arguments(),
-                author=self._request.author,
-                named=self._request.is_named,
+                author=self.request.author,
+                named=self.request.is_named,
                 parent_id=self._parent_id,
                 host=Worker.this().host,
                 pid=os.getpid(),
@@ -316,7 +321,7 @@ class Start:
     def _lock_error(self) -> TVLockError:
         with self._journal.catalog.snapshot() as db:
             held = next((held for held in self._blocked.held if processes.find(db, held.process_id)), None)
-            waited = f"after {self._request.lock_timeout:g} s"
+            waited = f"after {self.request.lock_timeout:g} s"
             if held is None:
                 names = ", ".join(repr(name) for name in self._blocked.ahead) or "another process"
                 return TVLockError(f"{self.operation.name} gave up {waited}: {names} came first. Call again.")

@@ -275,7 +275,7 @@ class TestAThreadThatIsLeftBehind:
         inside.join()
 
         wait_until(lambda: len(inside.raised) == 2)
-        (refused,) = (str(error) for error in inside.raised if isinstance(error, TVProcessError))
+        (refused,) = (str(error) for error in inside.raised if type(error) is TVProcessError)
         assert refused == (
             "The parent process 'nightly' is stopping, so nothing new can be done under it. Resume the parent first, "
             "or call without parent_id."

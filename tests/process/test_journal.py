@@ -104,7 +104,7 @@ class TestEpochs:
     def test_rise_with_every_claim(self, journal: Journal) -> None:
         first = add(journal, state=State.PAUSED)
 
-        second = journal.resume(journal.get("p"), {"background": True})
+        second = journal.resume(journal.get("p"), {"background": True}, mark=0, deaths=0)
 
         assert (first, second) == (1, 2)
         row = journal.get("p")

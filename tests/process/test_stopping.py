@@ -133,7 +133,11 @@ def die_inside_of_a_commit(path: Path) -> None:
         db.execute("PRAGMA cache_size = 1")
         db.execute("BEGIN IMMEDIATE")
         for row in range(100, 10_000):
-            db.execute("INSERT INTO rows SELECT builder, ?, 1, '[1]', 1, 0, NULL, 0, NULL FROM rows LIMIT 1", (row,))
+            db.execute(
+                "INSERT INTO rows (builder, row, status, value, attempts, seconds, code)"
+                " SELECT builder, ?, 1, '[1]', 1, 0, 0 FROM rows LIMIT 1",
+                (row,),
+            )
         os.kill(os.getpid(), signal.SIGKILL)
 
 
