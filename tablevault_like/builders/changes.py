@@ -11,6 +11,8 @@ from tablevault_like.builders.inputs import Pin, PinKey
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.functions.fingerprint import difference
 
+_SHOWN = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -49,6 +51,12 @@ def differences(old: Plan, new: Plan) -> list[str]:
     return lines
 
 
+def is_run_differently(old: Plan, new: Plan) -> bool:
+    """Tell whether a builder's file isn't what it was, though results can't differ: it says how the builder is run."""
+    before = _by_name(old)
+    return any(name in before and builder.sha256 != before[name].sha256 for name, builder in _by_name(new).items())
+
+
 def changed_builders(old: Plan, new: Plan) -> Changes:
     """Return which builders of the new plan the old one doesn't cover."""
     before, after = _by_name(old), _by_name(new)
@@ -68,15 +76,26 @@ def changed_builders(old: Plan, new: Plan) -> Changes:
     return Changes(frozenset(changed), frozenset(reached - changed), frozenset(before.keys() - after.keys()))
 
 
-def _builder_differences(old: PlannedBuilder, new: PlannedBuilder) -> Iterator[str]:
-    before, after = _flat(old.fields), _flat(new.fields)
+def field_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is different in the fields of a builder, a line for each field and each argument.
+
+    >>> old, new = {"arguments": {"words": 3}, "n_threads": 2}, {"arguments": {"words": 5, "lang": "en"}}
+    >>> list(field_differences(old, new))
+    ['arguments.lang is new: "en"', 'arguments.words is now 5, it was 3', 'n_threads was removed']
+    """
+    before, after = _flat(old), _flat(new)
     for name in sorted(before.keys() | after.keys()):
         if name not in before:
             yield f"{name} is new: {_shown(after[name])}"
         elif name not in after:
             yield f"{name} was removed"
         elif before[name] != after[name]:
-            yield f"{name} is now {_shown(after[name])}, it was {_shown(before[name])}"
+            was, now = _from_where_they_part(_text(before[name]), _text(after[name]))
+            yield f"{name} is now {_cut(now)}, it was {_cut(was)}"
+
+
+def _builder_differences(old: PlannedBuilder, new: PlannedBuilder) -> Iterator[str]:
+    yield from field_differences(old.fields, new.fields)
     yield from difference(old.function, new.function)
     if set(old.dependencies) != set(new.dependencies):
         yield f"it now reads what these make: {', '.join(sorted(new.dependencies)) or 'none'}"
@@ -87,7 +106,7 @@ def _builder_differences(old: PlannedBuilder, new: PlannedBuilder) -> Iterator[s
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with each argument as one of its own."""
     flat = {name: value for name, value in fields.items() if name != "arguments"}
-    return flat | {f"arguments.{name}": value for name, value in fields["arguments"].items()}
+    return flat | {f"arguments.{name}": value for name, value in fields.get("arguments", {}).items()}
 
 
 def _inputs(builder: PlannedBuilder, plan: Plan) -> tuple[dict[PinKey, str], set[str]]:
@@ -108,5 +127,21 @@ def _named(key: PinKey) -> str:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return _cut(_text(value))
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _from_where_they_part(old: str, new: str) -> tuple[str, str]:
+    """Return long texts from a bit before the place where they part: what comes earlier would look the same."""
+    if max(len(old), len(new)) <= _SHOWN:
+        return old, new
+    alike = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max(alike - _SHOWN // 3, 0)
+    return (f"...{old[start:]}", f"...{new[start:]}") if start else (old, new)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -49,10 +49,14 @@ class _Mark(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a YAML text says, and where it says it. ``value`` is None for an empty text."""
+    """What a YAML text says, and where it says it. ``value`` is None for an empty text.
+
+    ``nulls`` are the places where None is written out, as ``null`` or ``~``, rather than by writing nothing.
+    """
 
     path: str
     value: object
+    nulls: frozenset[KeyPath] = field(repr=False)
     _values: Mapping[KeyPath, _Mark] = field(repr=False)
     _keys: Mapping[KeyPath, _Mark] = field(repr=False)
 
@@ -111,6 +115,7 @@ class _Reading:
         self._text = text
         self._values: dict[KeyPath, _Mark] = {}
         self._keys: dict[KeyPath, _Mark] = {}
+        self._nulls: set[KeyPath] = set()
 
     def document(self) -> Document:
         try:
@@ -129,7 +134,7 @@ class _Reading:
             mark = error.problem_mark or error.context_mark
             self._refuse(mark, f"This is not YAML: {problem}.{_hint(problem)}")
         value = None if node is None else self._value(node, ())
-        return Document(self._path, value, self._values, self._keys)
+        return Document(self._path, value, frozenset(self._nulls), self._values, self._keys)
 
     def _value(self, node: Node, path: KeyPath) -> object:
         self._values[path] = node.start_mark
@@ -138,6 +143,8 @@ class _Reading:
         if isinstance(node, SequenceNode):
             return [self._value(item, (*path, position)) for position, item in enumerate(node.value)]
         assert isinstance(node, ScalarNode)
+        if node.tag == _TAG + "null" and node.value:
+            self._nulls.add(path)
         return self._scalar(node)
 
     def _mapping(self, node: MappingNode, path: KeyPath) -> dict[object, object]:

@@ -16,7 +16,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tablevault_like.builders.document import Document, KeyPath
 from tablevault_like.errors import Location, TVBuilderError, nearest
 from tablevault_like.functions.sources import function_name
-from tablevault_like.model import BuilderType, ReturnType, Reuse
+from tablevault_like.limits import Budget, MaxFailures, Rate, Retries, seconds
+from tablevault_like.model import BuilderType, OnError, ReturnType, Reuse
 
 _SHOWN_MISTAKES = 5
 
@@ -38,6 +39,18 @@ def _check_dependency(value: object) -> object:
     raise PydanticCustomError(
         "dependency", "text such as 'stories', 'stories.text' or 'stories(base).text', or a list of table and version"
     )
+
+
+def _read_by(read: Callable[[object], Any]) -> BeforeValidator:
+    """Return a validator for what ``read`` raises ValueError for."""
+
+    def check(value: object) -> Any:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise PydanticCustomError("limit", "{allowed}", {"allowed": str(error)}) from None
+
+    return BeforeValidator(check)
 
 
 _Resolvable = WrapValidator(_leave_references)
@@ -64,6 +77,15 @@ class Form(BaseModel):
     primary_key: _Words = Field(default_factory=list)
     keep_old: Annotated[bool, _Resolvable] = False
     reuse: Annotated[Reuse, Field(strict=False), _Resolvable] = Reuse.AUTO
+    batch_size: Annotated[int | None, Field(ge=1), _Resolvable] = None
+    total_rows: Annotated[int | None, Field(ge=1), _Resolvable] = None
+    checkpoint_every: Annotated[int | None, Field(ge=1), _Resolvable] = None
+    on_error: Annotated[OnError, Field(strict=False), _Resolvable] = OnError.STOP
+    max_failures: Annotated[MaxFailures | None, _read_by(MaxFailures.read), _Resolvable] = None
+    retries: Annotated[Retries, _read_by(Retries.read), _Resolvable] = Retries()
+    timeout: Annotated[float | None, _read_by(seconds), _Resolvable] = None
+    rate: Annotated[Rate | None, _read_by(Rate.read), _Resolvable] = None
+    budget: Annotated[Budget | None, _read_by(Budget.read), _Resolvable] = None
 
 
 def validate(fields: Mapping[Any, object], document: Document, *, is_resolved: bool) -> Form:
@@ -106,6 +128,7 @@ def _contradictions(form: Form) -> Iterable[tuple[KeyPath, str]]:
         for name in ("primary_key", "keep_old"):
             if getattr(form, name):
                 yield (name,), f"{name} is about the rows of the table: only the IndexBuilder has it."
+    yield from _contradictions_of_runs(form)
     if not all(part.isidentifier() for part in form.code_module.split(".")):
         yield (
             ("code_module",),
@@ -115,6 +138,38 @@ def _contradictions(form: Form) -> Iterable[tuple[KeyPath, str]]:
         yield (
             ("python_function",),
             f"python_function is the name of a function in {form.code_module!r}, not {form.python_function!r}.",
+        )
+
+
+def _contradictions_of_runs(form: Form) -> Iterable[tuple[KeyPath, str]]:
+    """Yield what fields about how the function is called have against each other."""
+    is_batch = form.return_type is ReturnType.BATCH
+    makes_batches = is_batch and form.builder_type is BuilderType.INDEX
+    if is_batch and form.batch_size is None:
+        yield ("return_type",), "A builder whose return_type is batch says how many rows are one: give it a batch_size."
+    if makes_batches and form.total_rows is None:
+        yield (
+            ("return_type",),
+            "An IndexBuilder that makes batches says how many rows there are to be: give total_rows.",
+        )
+    by_rows = (ReturnType.ROW_WISE, ReturnType.BATCH)
+    at_once = (*by_rows, ReturnType.DATAFRAME)
+    for name, is_known, known in (
+        ("batch_size", is_batch, "builders whose return_type is batch"),
+        ("total_rows", makes_batches, "an IndexBuilder whose return_type is batch"),
+        ("checkpoint_every", form.return_type is ReturnType.GENERATOR, "builders whose return_type is generator"),
+        ("on_error", form.return_type in by_rows, "builders whose return_type is row-wise or batch"),
+        ("max_failures", form.on_error is not OnError.STOP, "builders whose on_error is continue or null"),
+        ("retries", form.return_type in at_once, "functions that are called for a row, a batch or a frame"),
+        ("timeout", form.return_type in at_once, "functions that are called for a row, a batch or a frame"),
+        ("rate", form.return_type in by_rows, "builders whose return_type is row-wise or batch"),
+    ):
+        if not is_known and getattr(form, name) != Form.model_fields[name].default:
+            yield (name,), f"{name} is only known to {known}."
+    if form.on_error is OnError.NULL and form.primary_key:
+        yield (
+            ("on_error",),
+            "A row that is left empty has no primary key. Remove the primary_key, or let on_error be 'continue'.",
         )
 
 
@@ -155,6 +210,8 @@ def _allowed(details: ErrorDetails) -> str:
     value = details["input"]
     found = f", not {_shown(value)}"
     match details["type"]:
+        case "limit":
+            return f"{details['ctx']['allowed']}{'' if isinstance(value, Mapping) else found}."
         case "enum":
             allowed = details["ctx"]["expected"]
             hint = nearest(value, allowed.split("'")[1::2]) if isinstance(value, str) else ""

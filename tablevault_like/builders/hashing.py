@@ -78,7 +78,12 @@ class Contents:
             return value.map(self.instead_of) if self._counts_otherwise(value) else value
         if isinstance(value, pd.DataFrame):
             held = [name for name in value.columns if self._counts_otherwise(value[name])]
-            return value.assign(**{name: value[name].map(self.instead_of) for name in held}) if held else value
+            if not held:
+                return value
+            counted = value.copy(deep=False)  # not assign: it takes no column that is named "self"
+            for name in held:
+                counted[name] = value[name].map(self.instead_of)
+            return counted
         return value
 
     def of_path(self, path: PathName) -> object:

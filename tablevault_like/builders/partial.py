@@ -41,7 +41,7 @@ def partial_frame(folder: ProcessLayout, plan: Plan) -> PartialFrame:
             artifact_columns = {column.name: None for column in kept if column.dtype == ARTIFACT_DTYPE}
             first: pd.DataFrame | None = whole
         else:
-            first = _columns(folder, index, store, rows=None)
+            first = _columns(folder, index, store, rows=_rows_of_batches(index, store))
         rows = 0 if first is None else len(first)
         for builder in plan.builders:
             found = first if builder is index else _columns(folder, builder, store, rows=rows)
@@ -55,6 +55,14 @@ def partial_frame(folder: ProcessLayout, plan: Plan) -> PartialFrame:
     }
     frame = pd.DataFrame(made, index=pd.RangeIndex(rows), columns=pd.Index(list(made), dtype=object))
     return PartialFrame(frame, tuple(artifact_columns))
+
+
+def _rows_of_batches(index: PlannedBuilder, store: RowReader) -> int | None:
+    """Return how many rows an IndexBuilder has that has made all of its batches, though some failed and are empty."""
+    if index.return_type is not ReturnType.BATCH:
+        return None
+    counts, total = store.counts(index.name), int(index.fields["total_rows"])
+    return total if counts.skipped and counts.done + counts.skipped == total else None
 
 
 def _columns(

@@ -3,7 +3,9 @@
 1. A row is recorded as done once its values are known to be kept exactly and to fit their dtypes, and once the files
    that it names are on the disk.
 2. When a row fails, nothing more is handed out; what is in flight is awaited and recorded, and so is the failure; then
-   ``UserCodeError`` is raised. So it is when what user code returned can't be used.
+   ``UserCodeError`` is raised. So it is when what user code returned can't be used. Unless the builder's ``on_error``
+   says otherwise: then all other rows are made; rows that failed stay so (``RowsFailed`` is raised at the end), or are
+   skipped, which is the end of them.
 3. Results of a stream are recorded up to the first that fails, and none after it.
 4. When a stop was requested, ``Interrupted`` is raised in place of what user code raised: it may be the stop's doing.
 """
@@ -12,37 +14,25 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tablevault_like.builders.frames import FrameCache
+from tablevault_like.builders.gathered import GatheredReuse
 from tablevault_like.builders.hashing import Contents
 from tablevault_like.builders.results import RowError, RowResult
 from tablevault_like.builders.reuse import Reuse, ReusedRow
 from tablevault_like.builders.spec import BuilderSpec
+from tablevault_like.builders.spending import Spending
 from tablevault_like.engines.base import Calls, Engine, Failed, Interrupted, Result, Stop, UserCodeError, Work
-from tablevault_like.errors import TVArtifactError, TVTableError
-from tablevault_like.model import ARTIFACT_DTYPE, ErrorRecord, RowStatus
+from tablevault_like.errors import TVArtifactError, TVPausedError, TVTableError, message_of
+from tablevault_like.model import ARTIFACT_DTYPE, ErrorRecord, OnError, Progress, RowStatus
 from tablevault_like.storage import artifacts, dtypes
-from tablevault_like.storage.rows import RowRecord, RowStore
+from tablevault_like.storage.rows import Counts, RowRecord, RowStore
 
 _FIT_ALL = ("object", "category")
-_OUR_FRAMES = ("tablevault_like.engines.", "tablevault_like.builders.")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a builder is.
-
-    ``done`` and ``failed`` rows are recorded, ``reused`` of the former were taken over; ``total`` is None where it
-    isn't known yet.
-    """
-
-    done: int
-    failed: int
-    total: int | None
-    reused: int = 0
+_OUR_FRAMES = ("tablevault_like.engines.", "tablevault_like.builders.", "tenacity", "concurrent.futures.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +41,9 @@ class Building:
 
     ``store`` is claimed; ``artifact_folder`` exists; ``frame_path`` gives the path at which a dataframe builder's frame
     is kept; ``enter`` is called by a worker before each call of user code; ``contents`` are the artifacts that inputs
-    may lead to; ``reuse`` gives what needn't be made again.
+    may lead to; ``reuse`` gives what needn't be made again; ``spendings`` count what this call spends; ``pause`` asks
+    for a pause, for a reason. ``start_at`` tells by builder where a generator's source begins. ``offer_checkpoint`` is
+    given, when a builder begins, what its user code waits with for commits.
     """
 
     process_id: str
@@ -63,27 +55,60 @@ class Building:
     frame_path: Callable[[str], Path]
     enter: Callable[[Work], None] | None = None
     contents: Contents = field(default_factory=Contents)
-    reuse: Reuse | None = None
+    reuse: Reuse | GatheredReuse | None = None
+    spendings: Sequence[Spending] = ()
+    pause: Callable[[str], None] = lambda reason: None
+    start_at: Mapping[str, int] = field(default_factory=dict)
+    offer_checkpoint: Callable[[Callable[[], None]], None] = lambda wait: None
 
     def interrupted(self) -> Interrupted:
         return Interrupted(is_abandoned=not self.engine.is_idle)
 
     def is_echo(self, error: BaseException) -> bool:
         """Tell whether user code was interrupted by the stop itself: then it hasn't failed, it just isn't done."""
-        return isinstance(error, KeyboardInterrupt | SystemExit | Interrupted) and self.stop.requested
+        return isinstance(error, KeyboardInterrupt | SystemExit | Interrupted | TVPausedError) and self.stop.requested
+
+
+class RowsFailed(Exception):  # noqa: N818 - it tells of errors, as many as there are
+    """Tell that a builder isn't complete because rows of it failed, which didn't hold up the others.
+
+    ``error`` is that of the foremost row, ``row``.
+    """
+
+    def __init__(self, builder: str, *, failed: int, total: int, row: int, error: BaseException) -> None:
+        super().__init__(builder, failed, total, row, error)
+        self.builder = builder
+        self.failed = failed
+        self.total = total
+        self.row = row
+        self.error = error
+
+    def __str__(self) -> str:
+        return (
+            f"{self.failed} of {self.total} rows of the builder {self.builder!r} failed, the first of them row "
+            f"{self.row}: {type(self.error).__name__}: {message_of(self.error)}"
+        )
 
 
 @dataclass(slots=True)
 class _Failure:
-    """A row that is recorded as failed."""
+    """A row that is recorded as failed. ``is_ending``: the engine has handed out nothing more since."""
 
-    index: int
-    error: BaseException
+    row: RowError
     seconds: float
+    is_ending: bool = False
+
+    @property
+    def index(self) -> int:
+        return self.row.index
 
 
 class Recorder:
-    """Records the rows of one builder. ``done`` of ``total`` rows are recorded when it begins."""
+    """Records the rows of one builder. ``counts`` are those that are recorded when it begins, ``total`` all there are.
+
+    ``failed`` are only those of this run: what failed before is tried again. ``inputs_of`` gives the text that is
+    recorded of what a row was called with, where its worker didn't.
+    """
 
     def __init__(
         self,
@@ -92,14 +117,19 @@ class Recorder:
         *,
         code: int,
         report: Callable[[Progress], None],
-        done: int,
+        counts: Counts,
         total: int | None,
-        reused: int = 0,
     ) -> None:
-        self.done = done
-        self.reused = reused
+        self.inputs_of: Callable[[int], str | None] = lambda row: None
+        self.done = counts.done
+        self.reused = counts.reused
+        self.skipped = counts.skipped
         self.failed = 0
         self.total = total
+        self.cost = counts.cost
+        self.tokens = counts.tokens
+        self._foremost: _Failure | None = None
+        self._spendings = building.spendings
         self._building = building
         self._spec = spec
         self._code = code
@@ -112,7 +142,21 @@ class Recorder:
         report(self.progress())
 
     def progress(self) -> Progress:
-        return Progress(self.done, self.failed, self.total, self.reused)
+        return Progress(
+            self.done,
+            self.failed,
+            self.total,
+            self.reused,
+            skipped=self.skipped,
+            batch_size=self._spec.batch_size,
+            cost=self.cost,
+            tokens=self.tokens,
+        )
+
+    @property
+    def rows_left(self) -> int | None:
+        """How many rows budgets still allow to be made, None if none of them counts rows."""
+        return min((left for each in self._spendings if (left := each.rows_left) is not None), default=None)
 
     def reuse(self, rows: Sequence[ReusedRow]) -> None:
         """Record rows that were made before, with no attempt."""
@@ -123,11 +167,12 @@ class Recorder:
             self.reused += len(records)
             self._report(self.progress())
 
-    def record(self, calls: Calls[RowResult | None], *, first: int | None = None) -> None:
+    def record(self, calls: Calls[RowResult | RowError | None], *, first: int | None = None) -> None:
         """Record what comes until nothing more does. None among the results is a row that was recorded earlier.
 
         ``first`` is given for a stream: the position of its first result. Raises UserCodeError for the row that failed,
-        the foremost if several did, or Interrupted if there was one and a stop was requested.
+        the foremost if several did, or Interrupted if there was one and a stop was requested. With an ``on_error`` that
+        lets the others go on, it does so only for what isn't an Exception, or if too many rows have failed.
         """
         failures: list[_Failure] = []
         is_stream = first is not None
@@ -136,27 +181,59 @@ class Recorder:
                 if is_stream and failures:
                     continue  # it is on its way out; what it gives by now would come after a gap
                 rows, failed = self._sort(batch, first=first)
-                if failed:
+                goes_on = self._goes_on(failed)
+                if not goes_on:
                     calls.cease()
                     failures += failed
-                self._commit(rows, failed)
+                self._commit(rows, failed, goes_on=goes_on)
         if failures:
             if self._building.stop.requested:
                 raise self._building.interrupted()
             # Not the first in time: rows that fail together would be told in another order each time.
             foremost = min(failures, key=lambda each: each.index)
-            raise failure(self._spec, foremost.error, row=foremost.index, others=len(failures) - 1)
+            raise failure(self._spec, foremost.row.original, row=foremost.index, others=len(failures) - 1)
+
+    def check(self, rows: Sequence[RowResult]) -> None:
+        """Sync the artifacts of rows. Raises TVTableError for a value that doesn't fit, TVArtifactError for a file."""
+        if self._checked:
+            self._check(rows)
+
+    def check_complete(self) -> None:
+        """Raise Interrupted if rows are missing, or RowsFailed if those have failed."""
+        assert self.total is not None
+        if self._building.stop.requested or self.done + self.skipped + self.failed < self.total:
+            if self.done + self.skipped < self.total:
+                raise self._building.interrupted()
+        elif self._foremost is not None and self.failed:
+            row = self._foremost.row
+            raise RowsFailed(self._spec.name, failed=self.failed, total=self.total, row=row.index, error=row.original)
+
+    def _goes_on(self, failed: Sequence[_Failure]) -> bool:
+        """Tell whether other rows are to be made although these have failed."""
+        if not failed:
+            return True
+        if self._spec.on_error is OnError.STOP or any(each.is_ending for each in failed):
+            return False
+        limit, count = self._spec.max_failures, self.failed + self.skipped + len(failed)
+        if limit is None or not limit.are_exceeded(count, total=self.total or 0):
+            return True
+        for error in {id(each.row.original): each.row.original for each in failed}.values():
+            error.add_note(f"{count} of {self.total} rows have failed: more than max_failures allows.")
+        return False
 
     def _sort(
-        self, batch: Sequence[Result[RowResult | None]], *, first: int | None
+        self, batch: Sequence[Result[RowResult | RowError | None]], *, first: int | None
     ) -> tuple[list[tuple[RowResult, float]], list[_Failure]]:
         """Return the rows of a batch that can be recorded as done, with their seconds, and those that failed."""
         rows: list[tuple[RowResult, float]] = []
         failed: list[_Failure] = []
         for result in batch:
             if isinstance(result, Failed):
-                if not self._building.is_echo(result.error):
-                    failed.append(_failure_of(result, first or 0))
+                found = _row_error_of(result, first or 0)
+                if not self._building.is_echo(found.original):
+                    failed.append(_Failure(found, result.seconds, is_ending=True))
+            elif isinstance(result.value, RowError):
+                failed.append(_Failure(result.value, result.seconds))
             elif result.value is not None:
                 rows.append((result.value, result.seconds))
         if rows and self._checked:
@@ -181,7 +258,15 @@ class Recorder:
             try:
                 self._check([row])
             except (TVTableError, TVArtifactError) as error:
-                unfit.append(_Failure(row.index, error, seconds))
+                found = RowError(
+                    row.index,
+                    error,
+                    attempts=row.attempts,
+                    cost=row.cost,
+                    tokens=row.tokens,
+                    inputs=self.inputs_of(row.index),
+                )
+                unfit.append(_Failure(found, seconds))
                 if is_stream:
                     break
             else:
@@ -198,20 +283,61 @@ class Recorder:
                     self._building.artifact_folder, (name for name in names if isinstance(name, str))
                 )
 
-    def _commit(self, rows: Sequence[tuple[RowResult, float]], failed: Sequence[_Failure]) -> None:
+    def _commit(self, rows: Sequence[tuple[RowResult, float]], failed: Sequence[_Failure], *, goes_on: bool) -> None:
         code = self._code
         records = [
-            RowRecord(row.index, RowStatus.DONE, row.text, 1, seconds, row.input_hash, code) for row, seconds in rows
+            RowRecord(
+                row.index,
+                RowStatus.DONE,
+                row.text,
+                row.attempts,
+                seconds,
+                row.input_hash,
+                code,
+                cost=row.cost,
+                tokens=row.tokens,
+            )
+            for row, seconds in rows
         ]
-        records += [
-            RowRecord(each.index, RowStatus.FAILED, None, 1, each.seconds, None, code, _error_text(each.error))
-            for each in failed
-        ]
-        if records:
-            self._building.store.record(self._spec.name, records)
-            self.done += len(rows)
-            self.failed += len(failed)
-            self._report(self.progress())
+        may_skip = goes_on and self._spec.on_error is OnError.NULL
+        skipped = [each for each in failed if may_skip and each.row.is_final]
+        remaining = [each for each in failed if not (may_skip and each.row.is_final)]
+        records += [self._failed_record(each, RowStatus.SKIPPED) for each in skipped]
+        records += [self._failed_record(each, RowStatus.FAILED) for each in remaining]
+        if not records:
+            return
+        self._building.store.record(self._spec.name, records)
+        self.done += len(rows)
+        self.skipped += len(skipped)
+        self.failed += len(remaining)
+        if remaining:
+            self._foremost = min([*([self._foremost] if self._foremost else []), *remaining], key=_index)
+        cost = sum([record.cost for record in records if record.cost is not None])
+        self.cost += cost
+        self.tokens += sum([record.tokens for record in records if record.tokens is not None])
+        self._report(self.progress())
+        for spending in self._spendings:
+            spending.add(rows=len(rows), failures=len(failed), cost=cost)
+
+    def _failed_record(self, failed: _Failure, status: RowStatus) -> RowRecord:
+        row = failed.row
+        return RowRecord(
+            row.index,
+            status,
+            None,
+            row.attempts,
+            failed.seconds,
+            None,
+            self._code,
+            _error_text(row.original),
+            row.cost,
+            row.tokens,
+            row.inputs,
+        )
+
+
+def _index(failed: _Failure) -> int:
+    return failed.index
 
 
 def failure(spec: BuilderSpec, error: BaseException, *, row: int | None = None, others: int = 0) -> UserCodeError:
@@ -222,10 +348,10 @@ def failure(spec: BuilderSpec, error: BaseException, *, row: int | None = None, 
     return UserCodeError(error)
 
 
-def _failure_of(result: Failed, first: int) -> _Failure:
+def _row_error_of(result: Failed, first: int) -> RowError:
     if isinstance(result.error, RowError):
-        return _Failure(result.error.index, result.error.original, result.seconds)
-    return _Failure(first + (result.index or 0), result.error, result.seconds)
+        return result.error
+    return RowError(first + (result.index or 0), result.error)
 
 
 def _error_text(error: BaseException) -> str:
@@ -237,15 +363,8 @@ def _error_text(error: BaseException) -> str:
         asdict(
             ErrorRecord(
                 type=type(error).__qualname__,
-                message=_message(error),
+                message=message_of(error),
                 traceback="".join(traceback.format_exception(type(error), error, where)),
             )
         )
     )
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - the error of somebody else's class may do anything
-        return f"(its message can't be had: its class {type(error).__qualname__} fails to give it)"

@@ -5,18 +5,25 @@ These run in workers. Nothing here writes: what can't be kept is raised, and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tablevault_like.builders.hashing import InputHash
-from tablevault_like.engines.base import Work
+from tablevault_like.engines.attempts import Attempts, CallFailed, Tried, price_of
+from tablevault_like.engines.base import Interrupted, Work
 from tablevault_like.errors import TVTableError
-from tablevault_like.model import Row
-from tablevault_like.storage.values import encode_cells
+from tablevault_like.model import Result, Row
+from tablevault_like.storage.values import encode, encode_cells
+
+_LONGEST_INPUT = 20_000
+"""Characters of one argument that are recorded of a row that failed."""
 
 
 @dataclass(slots=True)
@@ -27,39 +34,97 @@ class RowResult:
     cells: Sequence[object]
     text: str
     input_hash: bytes | None = None
+    attempts: int = 1
+    cost: float | None = None
+    tokens: int | None = None
 
 
 class RowError(Exception):
-    """Tell which row a stream failed at. ``original`` is the error."""
+    """Tell which row failed, after how many attempts, at which price, and what it was called with.
 
-    def __init__(self, index: int, original: BaseException) -> None:
+    ``original`` is the error, ``inputs`` the text that is recorded of the arguments. One that isn't ``is_final`` would
+    have been tried again, but for a stop.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        original: BaseException,
+        *,
+        attempts: int = 1,
+        cost: float | None = None,
+        tokens: int | None = None,
+        inputs: str | None = None,
+        is_final: bool = True,
+    ) -> None:
         super().__init__(index, original)
         self.index = index
         self.original = original
+        self.attempts = attempts
+        self.cost = cost
+        self.tokens = tokens
+        self.inputs = inputs
+        self.is_final = is_final
 
 
 class RowCall:
-    """Compute one row: hash its inputs, call the function, and take its cells from what it returns."""
+    """Compute one row: hash its inputs, call the function, and take its cells from what it returns.
+
+    ``attempts`` is how the function is called, if it isn't just called. With ``goes_on`` a row that fails is returned
+    as a RowError, so that nobody stops over it; else it is raised. Raises Interrupted if it was stopped before the
+    function was called.
+    """
 
     def __init__(
-        self, function: Callable[..., object], columns: Sequence[str], *, inputs: InputHash | None = None
+        self,
+        function: Callable[..., object],
+        columns: Sequence[str],
+        *,
+        inputs: InputHash | None = None,
+        attempts: Attempts | None = None,
+        goes_on: bool = False,
     ) -> None:
         self._function = function
         self._columns = tuple(columns)
         self._inputs = InputHash(function, ()) if inputs is None else inputs
+        self._attempts = attempts
+        self._goes_on = goes_on
 
-    def __call__(self, work: Work) -> RowResult:
-        # Before the call, which may change what it is given.
-        input_hash = self._inputs.of(work.arguments, work.inputs)
-        return _row_result(work.index or 0, self._function(**work.arguments), self._columns, input_hash)
+    def __call__(self, work: Work) -> RowResult | RowError:
+        index = work.index or 0
+        tried: Tried[object] | None = None
+        try:
+            # Before the call, which may change what it is given.
+            input_hash = self._inputs.of(work.arguments, work.inputs)
+            if self._attempts is None:
+                value = self._function(**work.arguments)
+                if type(value) is not Result:
+                    return row_result(index, value, self._columns, input_hash)
+                tried = Tried(value.values, 1, value.cost, value.tokens)
+            else:
+                tried = self._attempts.call(lambda: self._function(**work.arguments))
+            result = row_result(index, tried.value, self._columns, input_hash)
+        except Interrupted:
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            failed = row_error(work, error, tried)
+        else:
+            result.attempts, result.cost, result.tokens = tried.attempts, tried.cost, tried.tokens
+            return result
+        if self._goes_on and isinstance(failed.original, Exception):
+            return failed
+        raise failed from failed.original
 
 
 class RowStream:
     """Follow a generator: give its rows with their positions, and None for each that is recorded already.
 
     A plain value is the row at the number of values before it; a ``Row`` names its own. ``recorded`` are the positions
-    (sorted) that are recorded; a generator that ``resumes`` was told how many those are, and goes on after them.
-    ``total`` is the number of rows there are to be, if it is known.
+    (sorted) that are recorded; a generator that ``resumes`` was told how many those are, and goes on after them; of
+    another one the first ``start_at`` values don't count. ``total`` is the number of rows there are to be, if it is
+    known.
+
+    When it has ended, ``given`` is the number of values that the function gave, ``returned`` what a generator returned.
 
     Raises RowError, about a TVTableError, for a value that can't be a row.
     """
@@ -71,25 +136,35 @@ class RowStream:
         *,
         recorded: NDArray[np.int64],
         resumes: bool = False,
+        start_at: int = 0,
         total: int | None = None,
     ) -> None:
+        self.given = 0
+        self.returned: object = None
         self._function = function
         self._columns = tuple(columns)
         self._recorded = recorded
         self._resumes = resumes
+        self._left_out = 0 if resumes else start_at
         self._total = total
 
-    def __call__(self, work: Work) -> Iterator[RowResult | None]:
+    def __call__(self, work: Work) -> Iterator[RowResult | RowError | None]:
         recorded = Positions(self._recorded)
         given = Positions(self._recorded if self._resumes else ())
         first = len(self._recorded) if self._resumes else 0
         iterator = iter(_iterable(self._function(**work.arguments)))
+        self.given = 0
         try:
-            for position, value in enumerate(iterator, first):
+            for value in self._noting_return(iterator):
+                self.given += 1
+                if self.given <= self._left_out:
+                    yield None
+                    continue
+                position = first + self.given - self._left_out - 1
                 index, values = (value.index, value.values) if isinstance(value, Row) else (position, value)
                 try:
                     self._check_index(index, given)
-                    result = None if index in recorded else _row_result(index, values, self._columns)
+                    result = None if index in recorded else _priced_result(index, values, self._columns)
                 except TVTableError as error:
                     raise RowError(position if error.row is None else error.row, error) from error
                 yield result
@@ -98,6 +173,10 @@ class RowStream:
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
+
+    def _noting_return(self, iterator: Iterator[object]) -> Iterator[object]:
+        """Yield what an iterator gives, and note what it returns."""
+        self.returned = yield from cast(Generator[object, None, object], iterator)
 
     def _check_index(self, index: object, given: Positions) -> None:
         if not isinstance(index, int) or isinstance(index, bool) or index < 0:
@@ -171,13 +250,61 @@ def cells_of(value: object, columns: Sequence[str]) -> Sequence[object]:
     )
 
 
-def _row_result(index: int, value: object, columns: Sequence[str], input_hash: bytes | None = None) -> RowResult:
+def row_result(index: int, value: object, columns: Sequence[str], input_hash: bytes | None = None) -> RowResult:
+    """Return a row's result from what a function returned for it. Raises TVTableError for what can't be kept."""
     try:
         cells = cells_of(value, columns)
         return RowResult(index, cells, encode_cells(cells, columns), input_hash)
     except TVTableError as error:
         error.row = index
         raise
+
+
+def _priced_result(index: int, value: object, columns: Sequence[str]) -> RowResult:
+    if type(value) is not Result:
+        return row_result(index, value, columns)
+    result = row_result(index, value.values, columns)
+    result.cost, result.tokens = value.cost, value.tokens
+    return result
+
+
+def row_error(work: Work, error: BaseException, tried: Tried[object] | None) -> RowError:
+    """Return the error of a call as that of its row. ``tried`` is what the call returned, if it did."""
+    if tried is not None:  # what it returned can't be kept, but had its price
+        error = CallFailed(error, tried.attempts, tried.cost, tried.tokens)
+    elif not isinstance(error, CallFailed):
+        error = CallFailed(error, 1, *price_of(error))
+    return RowError(
+        work.index or 0,
+        error.original,
+        attempts=error.attempts,
+        cost=error.cost,
+        tokens=error.tokens,
+        inputs=inputs_text(work.arguments),
+        is_final=not error.was_stopped,
+    )
+
+
+def inputs_text(arguments: Mapping[str, object]) -> str:
+    """Return what a function was called with as JSON text: values as they are kept, or what they look like.
+
+    >>> inputs_text({"text": "an ant", "limit": 3})
+    '{"text":"an ant","limit":3}'
+    """
+    return "{" + ",".join(f"{json.dumps(name)}:{_input_text(value)}" for name, value in arguments.items()) + "}"
+
+
+def _input_text(value: object) -> str:
+    if not isinstance(value, pd.DataFrame | pd.Series | np.ndarray):
+        with suppress(Exception):  # it can't be kept
+            text = encode(value)
+            if len(text) <= _LONGEST_INPUT:
+                return text
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 - a value that nobody can show mustn't hide the error of its row
+        shown = f"a {type(value).__name__}"
+    return json.dumps(shown if len(shown) <= _LONGEST_INPUT else f"{shown[:_LONGEST_INPUT]}...")
 
 
 def _described(value: object) -> str:

@@ -58,6 +58,8 @@ class ReusedRow:
 class Reuse:
     """What can be reused of an origin, for one execution. ``artifact_folder`` is that of the instance being built."""
 
+    told = "the origin"
+
     def __init__(self, origin: Origin, frames: FrameCache, *, key: Sequence[str], artifact_folder: Path) -> None:
         self._origin = origin
         self._frames = frames
@@ -66,6 +68,25 @@ class Reuse:
 
     def rows(self, recipe: str, columns: Sequence[str]) -> ReusableRows | None:
         """Return the rows that a recipe has made, None if it has made none."""
+        found = self._made_by(recipe, columns)
+        return None if found is None else ReusableRows(self, columns, self.places, *found)
+
+    def batches(self, recipe: str, columns: Sequence[str]) -> ReusableBatches | None:
+        """Return the batches of rows that a recipe has made, None if it has made none.
+
+        None as well if another builder changed their columns: what they were is lost then.
+        """
+        changed = [builder.changed_columns for builder in self._origin.provenance.builders()]
+        if sum(bool(set(columns).intersection(each)) for each in changed) > 1:
+            return None
+        found = self._made_by(recipe, columns)
+        if found is None:
+            return None
+        every = np.arange(self._origin.table.num_rows)
+        return ReusableBatches(ReusableRows(self, columns, every, *found), found[0])
+
+    def _made_by(self, recipe: str, columns: Sequence[str]) -> tuple[list[bytes | None], Mapping[int, str]] | None:
+        """Return the input hashes of the origin's rows that a recipe has made, and their cells where they are kept."""
         if not set(columns) <= set(self._origin.table.column_names):
             return None
         for builder in self._origin.provenance.builders():
@@ -76,7 +97,8 @@ class Reuse:
                         each if found.recipes.get(code) == recipe else None
                         for each, code in zip(found.hashes, found.codes, strict=True)
                     ]
-                    return ReusableRows(self, columns, self.places, usable, found.cells)
+                    if any(usable):  # else another builder of the same columns may have used it
+                        return usable, found.cells
         return None
 
     def whole(self, columns: Sequence[str], input_hash: bytes) -> pa.Table | None:
@@ -168,10 +190,12 @@ class ReusableRows:
                 found.append((row, place, known))
         if not found:
             return []
+        return self.take_together(found) or self._one_by_one(found)
+
+    def take_together(self, found: Sequence[tuple[int, int, bytes]]) -> list[ReusedRow]:
+        """Return rows that needn't be made, all or none: for each its position, where it is in the origin, its hash."""
         part = self._reuse.part(self._columns, [place for _, place, _ in found])
-        if not self._reuse.take_artifacts(part):
-            return self._one_by_one(found)
-        return self._recorded(found, part)
+        return self._recorded(found, part) if self._reuse.take_artifacts(part) else []
 
     def _one_by_one(self, found: Sequence[tuple[int, int, bytes]]) -> list[ReusedRow]:
         """Leave out the rows whose artifacts can't be had."""
@@ -187,3 +211,21 @@ class ReusableRows:
             ReusedRow(row, self._exact.get(place) or encode_cells(cells, self._columns), known)
             for (row, place, known), cells in zip(found, tables.cells_of(part), strict=True)
         ]
+
+
+class ReusableBatches:
+    """The batches that one recipe has made: all rows of a batch have its hash, and no others."""
+
+    def __init__(self, rows: ReusableRows, hashes: Sequence[bytes | None]) -> None:
+        self._rows = rows
+        self._places: dict[bytes, list[int]] = {}
+        for place, known in enumerate(hashes):
+            if known is not None:
+                self._places.setdefault(known, []).append(place)
+
+    def take(self, rows: Sequence[int], input_hash: bytes) -> list[ReusedRow]:
+        """Return the rows of a batch if they needn't be made, their artifacts in place; else none."""
+        places = self._places.get(input_hash, ())
+        if len(places) != len(rows):
+            return []
+        return self._rows.take_together([(row, at, input_hash) for row, at in zip(rows, places, strict=True)])

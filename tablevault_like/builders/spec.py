@@ -11,7 +11,7 @@ Every error is a ``TVBuilderError`` or a ``TableReferenceError`` that names file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,8 @@ from tablevault_like.builders.document import Document, KeyPath
 from tablevault_like.builders.form import Form, check_agreement, validate
 from tablevault_like.errors import Location, TVArgumentError, TVBuilderError
 from tablevault_like.functions.sources import function_name
-from tablevault_like.model import BuilderType, ReturnType, Reuse, check_builder_name
+from tablevault_like.limits import Budget, MaxFailures, Rate, Retries
+from tablevault_like.model import BuilderType, OnError, ReturnType, Reuse, check_builder_name
 from tablevault_like.references.grammar import parse
 from tablevault_like.references.keywords import Keyword, resembled
 from tablevault_like.references.syntax import SELF, Dependency, Template, dependencies, walk
@@ -31,6 +32,9 @@ from tablevault_like.storage.values import encode
 if TYPE_CHECKING:  # a file's form is checked without importing pandas, which these do
     from tablevault_like.references.arguments import Arguments
     from tablevault_like.references.frames import Frames
+
+CHECKPOINT_EVERY = 1000
+"""Rows of a generator after which a sync and a line in the log are forced, unless its builder says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,15 @@ class BuilderSpec:
     primary_key: tuple[str, ...]
     keep_old: bool
     reuse: Reuse
+    batch_size: int | None
+    total_rows: int | None
+    checkpoint_every: int
+    on_error: OnError
+    max_failures: MaxFailures | None
+    retries: Retries
+    timeout: float | None
+    rate: Rate | None
+    budget: Budget | None
     written_arguments: Mapping[str, object] = field(repr=False)
     document: Document = field(repr=False, compare=False)
 
@@ -62,11 +75,23 @@ class BuilderSpec:
     def is_index(self) -> bool:
         return self.builder_type is BuilderType.INDEX
 
+    @property
+    def makes_batches(self) -> bool:
+        """Tell whether it makes its rows in batches, rather than filling columns of them."""
+        return self.is_index and self.return_type is ReturnType.BATCH
+
+    @property
+    def takes_batches(self) -> bool:
+        """Tell whether its function is given a frame of rows, and the other arguments by name."""
+        return not self.is_index and self.return_type is ReturnType.BATCH
+
     def normalized(self) -> dict[str, object]:
         """Return everything that results depend on as plain JSON values, equal for files that say the same.
 
-        Comments, layout and the order of fields make no difference, nor does ``n_threads``.
+        Comments, layout and the order of fields make no difference, nor does how the builder is run: ``n_threads``,
+        retries, limits, what is done about errors.
         """
+        batches = {"batch_size": self.batch_size, "total_rows": self.total_rows}
         return {
             "builder_type": str(self.builder_type),
             "changed_columns": list(self.changed_columns),
@@ -79,6 +104,7 @@ class BuilderSpec:
             "dependencies": sorted(map(_shown_dependency, self.dependencies)),
             "primary_key": list(self.primary_key),
             "keep_old": self.keep_old,
+            **{name: value for name, value in batches.items() if value is not None},
         }
 
     def location(self, *path: object) -> Location:
@@ -163,6 +189,15 @@ class RawBuilder:
             primary_key=tuple(form.primary_key),
             keep_old=form.keep_old,
             reuse=form.reuse,
+            batch_size=form.batch_size,
+            total_rows=form.total_rows,
+            checkpoint_every=form.checkpoint_every or CHECKPOINT_EVERY,
+            on_error=form.on_error,
+            max_failures=form.max_failures,
+            retries=form.retries,
+            timeout=form.timeout,
+            rate=form.rate,
+            budget=form.budget,
             written_arguments=form.arguments,
             document=self.document,
         )
@@ -193,6 +228,8 @@ def read_builder(source: Path | str, name: str, *, path: Path | str | None = Non
             location=found.location(),
         )
     fields = {key: value for key, value in found.value.items() if value is not None}
+    if ("on_error",) in found.nulls:  # there it is a word
+        fields["on_error"] = str(OnError.NULL)
     if fields.get("name", name) != name:
         raise TVBuilderError(
             f"The file is that of the builder {name!r}, but its field 'name' is {fields['name']!r}. "
@@ -267,13 +304,22 @@ def _shown_dependency(dependency: Dependency) -> str:
 
 
 def _check_dtypes(spec: BuilderSpec) -> None:
+    import numpy as np
+
+    from tablevault_like.storage.arrow import nullable_name
     from tablevault_like.storage.columns import parse_dtype
 
     for column, dtype in spec.dtypes.items():
         try:
-            parse_dtype(dtype)
+            parsed = parse_dtype(dtype)
         except TVArgumentError as error:
             raise TVBuilderError(error.message, location=spec.location("dtypes", column)) from error
+        if spec.on_error is OnError.NULL and isinstance(parsed, np.dtype) and parsed.kind in "biu":
+            raise TVBuilderError(
+                f"With 'on_error: null' the cells of rows that fail are missing, which the dtype {dtype!r} doesn't "
+                f"allow. Give the column the dtype {nullable_name(parsed.name)!r}.",
+                location=spec.location("dtypes", column),
+            )
 
 
 def _check_keywords(spec: BuilderSpec) -> None:
@@ -289,20 +335,43 @@ def _check_keywords(spec: BuilderSpec) -> None:
 
 def _check_rows(spec: BuilderSpec, templates: Iterable[Template]) -> None:
     """Refuse what asks for the current row, or how far a generator came, where there is no such thing."""
-    if spec.return_type is not ReturnType.ROW_WISE:
+    if spec.return_type is not ReturnType.ROW_WISE and not spec.takes_batches:
         for reference in (reference for template in templates for reference in template.references):
             if reference.varies:
                 raise reference.error(
                     f"There is no current row in a builder whose return_type is {spec.return_type}. "
                     "Set 'return_type: row-wise' to call the function once a row."
                 )
-    for keyword, return_type in _KEYWORDS_OF.items():
-        if keyword in spec.arguments.keywords and spec.return_type is not return_type:
+    if spec.takes_batches and spec.arguments.names is None:
+        raise TVBuilderError(
+            "Arguments of a builder whose return_type is batch become columns, so their names can't be references.",
+            location=spec.location("arguments"),
+        )
+    for keyword, (is_known, known) in _KEYWORDS_OF.items():
+        if keyword in spec.arguments.keywords and not is_known(spec):
             path = next(path for text, path, _ in _strings(spec.written_arguments, ("arguments",)) if keyword in text)
             raise TVBuilderError(
-                f"{keyword} is only known to builders whose return_type is {return_type}, not {spec.return_type}.",
+                f"{keyword} is only known to {known}, not to {_article(spec.builder_type)} whose return_type is "
+                f"{spec.return_type}.",
                 location=spec.location(*path),
             )
 
 
-_KEYWORDS_OF = {Keyword.ROW_KEY: ReturnType.ROW_WISE, Keyword.RESUME_FROM: ReturnType.GENERATOR}
+def _article(builder_type: BuilderType) -> str:
+    return f"an {builder_type}" if builder_type is BuilderType.INDEX else f"a {builder_type}"
+
+
+_KEYWORDS_OF: Mapping[Keyword, tuple[Callable[[BuilderSpec], bool], str]] = {
+    Keyword.ROW_KEY: (
+        lambda spec: spec.return_type is ReturnType.ROW_WISE or spec.takes_batches,
+        "row-wise builders, and ColumnBuilders whose return_type is batch",
+    ),
+    Keyword.RESUME_FROM: (
+        lambda spec: spec.return_type is ReturnType.GENERATOR,
+        "builders whose return_type is generator",
+    ),
+    **dict.fromkeys(
+        (Keyword.BATCH_START, Keyword.BATCH_SIZE, Keyword.BATCH_INDEX),
+        (lambda spec: spec.makes_batches, "an IndexBuilder whose return_type is batch"),
+    ),
+}

@@ -36,7 +36,8 @@ arguments:
   vals: [1, 2, 3]
   column: id
 
-# How the function gives its rows: dataframe (all at once), or generator (it yields them one by one).
+# How the function gives its rows: dataframe (all at once), generator (it yields them one by one), or batch (batch_size
+# of total_rows at a time).
 return_type: dataframe
 """
 
@@ -57,11 +58,25 @@ is_custom: false
 arguments:
   column_names: [text]
 
-# How the function gives its values: row-wise (it is called once a row), dataframe (all at once) or generator.
+# How the function gives its values: row-wise (it is called once a row), batch (for batch_size rows at once),
+# dataframe (for all at once) or generator.
 return_type: row-wise
 
 # How many rows are worked on at once.
 n_threads: 1
+
+# What a row that fails means for the others: stop (no more are begun), continue (they are made, and the next start
+# tries those that failed) or null (its cells stay empty); and how many may fail.
+# on_error: continue
+# max_failures: 5%
+
+# Calls that fail are made again; what a call may take, in seconds; how many there may be, over all threads.
+# retries: {attempts: 3, wait: 1}
+# timeout: 60
+# rate: 60/min
+
+# What one start may spend before it pauses.
+# budget: {seconds: 3600, cost: 5.0}
 """
 
 _COMMON = """

@@ -11,9 +11,15 @@ from tablevault_like.errors import Location, TVBuilderError, nearest
 
 
 def validate_arguments(
-    function: Callable[..., object], names: Collection[str], *, location: Location | None = None
+    function: Callable[..., object],
+    names: Collection[str],
+    *,
+    takes_batch: bool = False,
+    location: Location | None = None,
 ) -> None:
     """Check that ``function`` can be called with keyword arguments of these ``names``.
+
+    One that ``takes_batch`` is given a DataFrame before them, as its first parameter.
 
     Raises ``TVBuilderError`` that tells which are unexpected and which are missing. Accepts what can't be known:
     callables without a signature, and wrappers that take anything, whatever they wrap.
@@ -27,9 +33,11 @@ def validate_arguments(
     parameters = _parameters(function)
     if parameters is None:
         return
+    problems: list[str] = []
+    if takes_batch:
+        parameters, problems = _after_batch(parameters, names)
     named = [p for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
     unnamed = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY and p.default is Parameter.empty]
-    problems = []
     if unnamed:
         problems.append(f"takes {_listed(unnamed)} by position only, but builders pass arguments by name.")
     if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
@@ -41,6 +49,19 @@ def validate_arguments(
     if problems:
         shown = getattr(function, "__name__", type(function).__name__)
         raise TVBuilderError(f"{shown}() {' It '.join(problems)}", location=location)
+
+
+def _after_batch(parameters: list[Parameter], names: Collection[str]) -> tuple[list[Parameter], list[str]]:
+    """Return the parameters that are left once the first one has been given a frame, and what is wrong with that."""
+    first = parameters[0] if parameters else None
+    if first is not None and first.kind is Parameter.VAR_POSITIONAL:
+        return parameters, []
+    if first is None or first.kind not in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
+        return parameters, ["needs a first parameter, for the DataFrame of a batch's rows."]
+    if first.kind is Parameter.POSITIONAL_OR_KEYWORD and first.name in names:
+        told = f"is given the rows of a batch as {first.name!r}, so no other argument can have that name."
+        return [each for each in parameters if each is not first or each.name in names], [told]
+    return parameters[1:], []
 
 
 def _parameters(function: Callable[..., object]) -> list[Parameter] | None:

@@ -14,10 +14,10 @@ from typing import Any
 
 from tablevault_like.references.cells import PLAIN_TYPES, copied
 from tablevault_like.references.frames import Frames
-from tablevault_like.references.keywords import Keyword, occurring
+from tablevault_like.references.keywords import CallKey, Keyword, occurring
 from tablevault_like.references.resolver import Resolver
 from tablevault_like.references.syntax import Reference, Template, walk
-from tablevault_like.references.trees import Constant, Locate, Pairs, copying, evaluate, read, templates
+from tablevault_like.references.trees import Constant, Locate, Node, Pairs, copying, evaluate, read, templates
 from tablevault_like.references.values import Getter, Value, compose
 
 __all__ = ["Arguments", "Bound", "Keyword"]
@@ -28,7 +28,8 @@ class Arguments:
 
     ``names`` are those of the arguments, or None if a reference in one of them must be resolved first.
     ``references`` holds all references, those inside others too, each once; ``keywords`` all keywords.
-    ``varies`` tells whether the arguments differ from row to row, apart from ``~ROW_KEY~``.
+    ``varies`` tells whether the arguments differ from row to row, apart from ``~ROW_KEY~``; ``varying`` are the names
+    of those that do, by ``~ROW_KEY~`` too, as far as names are known.
     """
 
     def __init__(self, root: Pairs) -> None:
@@ -40,6 +41,7 @@ class Arguments:
         self.references = tuple(dict.fromkeys(nested for reference in outer for nested in walk(reference)))
         self.keywords = frozenset(keyword for template in self._templates for keyword in _keywords(template))
         self.varies = any(reference.varies for reference in outer)
+        self.varying = tuple(key.value for key, item in root.pairs if isinstance(key, Constant) and _varies(item))
 
     @classmethod
     def compile(cls, tree: Mapping[str, object], *, locate: Locate | None = None) -> Arguments:
@@ -59,7 +61,8 @@ class Arguments:
     def bind(self, frames: Frames, keywords: Mapping[Keyword, object]) -> Bound:
         """Resolve what doesn't vary, and get ready to make rows from the tables as they are now.
 
-        ``keywords`` holds the values of all keywords that occur, except ``ROW_KEY``. Raises TableReferenceError.
+        ``keywords`` holds the values of all keywords that occur, except those that differ from call to call. Raises
+        TableReferenceError.
         """
         slots = _Slots(Resolver(frames, keywords=keywords), keywords)
         arguments = evaluate(self._root, slots.template)
@@ -88,12 +91,12 @@ class Bound:
         self._row_reference = row_reference
         self._row_key_template = row_key_template
 
-    def row(self, index: int | None, row_key: str | None = None) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    def row(self, index: int | None, row_key: CallKey = None) -> tuple[dict[str, Any], tuple[Any, ...]]:
         """Return the arguments for a row, and what the references came to that vary, in the order in which they stand.
 
         The function may do with the arguments what it likes; the inputs are for reading only. ``index`` is the
-        position of the row, or None for a function that is called once for all. Raises TableReferenceError if a
-        reference needs a row then, or comes to nothing that can be used.
+        position of the row, or None for a function that is called once for all, or for a batch: then that is the key.
+        Raises TableReferenceError if a reference needs a row then, or comes to nothing that can be used.
         """
         if index is None and self._row_reference is not None:
             raise self._row_reference.error("There is no current row here: the function is called once for all rows.")
@@ -131,11 +134,18 @@ class _Slots:
 
 
 def _in_slot(number: int) -> Value:
-    def get(inputs: tuple[Any, ...], row_key: str | None) -> Any:
+    def get(inputs: tuple[Any, ...], row_key: CallKey) -> Any:
         value = inputs[number]
         return value if type(value) in PLAIN_TYPES else copied(value)
 
     return Value(get, True)
+
+
+def _varies(node: Node) -> bool:
+    return any(
+        Keyword.ROW_KEY in _keywords(template) or any(reference.varies for reference in template.references)
+        for template in templates(node)
+    )
 
 
 def _keywords(template: Template) -> frozenset[Keyword]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tablevault_like.references.frames import Table
 from tablevault_like.references.indexes import Positions
-from tablevault_like.references.keywords import occurring
+from tablevault_like.references.keywords import CallKey, occurring
 from tablevault_like.references.literals import Literals, read_number
 from tablevault_like.references.syntax import INDEX, Between, Condition, Equal, Template
 from tablevault_like.references.values import Value
@@ -34,7 +34,7 @@ class Search(Protocol):
         """Tell whether it passes other rows for other current rows."""
         ...
 
-    def find(self, index: int | None, row_key: str | None) -> Found:
+    def find(self, index: int | None, row_key: CallKey) -> Found:
         """Return the rows that pass."""
         ...
 
@@ -42,7 +42,7 @@ class Search(Protocol):
 class Test(Search, Protocol):
     """One condition that can also look at rows which others found."""
 
-    def keep(self, positions: Positions, index: int | None, row_key: str | None) -> Positions:
+    def keep(self, positions: Positions, index: int | None, row_key: CallKey) -> Positions:
         """Return those of the rows that pass."""
         ...
 
@@ -122,7 +122,7 @@ class Equality:
         self.varies = any(operand.value.varies for operand in operands)
         self._operands = tuple(operands)
         self._index = table.equal_index(tuple(operand.column for operand in operands))
-        self.find: Callable[[int | None, str | None], Found]
+        self.find: Callable[[int | None, CallKey], Found]
         if any(operand.is_choice for operand in operands):
             self.find = self._find_choices
         elif len(operands) > 1:
@@ -130,11 +130,11 @@ class Equality:
         else:
             self.find = self._single()
 
-    def _single(self) -> Callable[[int | None, str | None], Found]:
+    def _single(self) -> Callable[[int | None, CallKey], Found]:
         """Return the look-up of one value: it is made for each row, so it is a closure."""
         get, find = self._operands[0].value.get, self._index.find
 
-        def find_single(index: int | None, row_key: str | None) -> Found:
+        def find_single(index: int | None, row_key: CallKey) -> Found:
             value = get(index, row_key)
             try:
                 return find(value)
@@ -144,7 +144,7 @@ class Equality:
 
         return find_single
 
-    def _find_together(self, index: int | None, row_key: str | None) -> Found:
+    def _find_together(self, index: int | None, row_key: CallKey) -> Found:
         values = tuple([operand.value.get(index, row_key) for operand in self._operands])
         try:
             return self._index.find(values)
@@ -152,7 +152,7 @@ class Equality:
             self._refuse(values)
             raise
 
-    def _find_choices(self, index: int | None, row_key: str | None) -> Found:
+    def _find_choices(self, index: int | None, row_key: CallKey) -> Found:
         values = [operand.value.get(index, row_key) for operand in self._operands]
         choices = [
             value if operand.is_choice else (value,) for operand, value in zip(self._operands, values, strict=True)
@@ -189,13 +189,13 @@ class AtPosition:
     def varies(self) -> bool:
         return self.position.varies
 
-    def find(self, index: int | None, row_key: str | None) -> int | None:
+    def find(self, index: int | None, row_key: CallKey) -> int | None:
         position = self.position.get(index, row_key)
         if not isinstance(position, int | float | np.integer) or isinstance(position, bool):
             return None
         return int(position) if 0 <= position < self.rows and position == int(position) else None
 
-    def keep(self, positions: Positions, index: int | None, row_key: str | None) -> Positions:
+    def keep(self, positions: Positions, index: int | None, row_key: CallKey) -> Positions:
         position = self.find(index, row_key)
         return positions[:0] if position is None else positions[positions == position]
 
@@ -212,15 +212,15 @@ class PositionsBetween:
     def varies(self) -> bool:
         return any(bound.varies for bound in self.bounds)
 
-    def find(self, index: int | None, row_key: str | None) -> Found:
+    def find(self, index: int | None, row_key: CallKey) -> Found:
         first, last = self._range(index, row_key)
         return np.arange(first, last)
 
-    def keep(self, positions: Positions, index: int | None, row_key: str | None) -> Positions:
+    def keep(self, positions: Positions, index: int | None, row_key: CallKey) -> Positions:
         first, last = self._range(index, row_key)
         return positions[(positions >= first) & (positions < last)]
 
-    def _range(self, index: int | None, row_key: str | None) -> tuple[int, int]:
+    def _range(self, index: int | None, row_key: CallKey) -> tuple[int, int]:
         start, stop = (bound.get(index, row_key) for bound in self.bounds)
         if start is None or stop is None or start != start or stop != stop:
             return 0, 0
@@ -242,14 +242,14 @@ class CellsBetween:
         self._column = column
         self._index = table.order_index(column)
 
-    def find(self, index: int | None, row_key: str | None) -> Found:
+    def find(self, index: int | None, row_key: CallKey) -> Found:
         start, stop = (bound.get(index, row_key) for bound in self._bounds)
         try:
             return self._index.find(start, stop)
         except TypeError as error:
             raise self._incomparable(error) from None
 
-    def keep(self, positions: Positions, index: int | None, row_key: str | None) -> Positions:
+    def keep(self, positions: Positions, index: int | None, row_key: CallKey) -> Positions:
         start, stop = (bound.get(index, row_key) for bound in self._bounds)
         try:
             return self._index.keep(positions, start, stop)

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class Keyword(StrEnum):
-    """What an argument may ask for. ``ROW_KEY`` differs from row to row; ``RESUME_FROM`` is a number."""
+    """What an argument may ask for.
+
+    ``ROW_KEY`` differs from row to row, and those about batches from batch to batch: these and ``RESUME_FROM`` are
+    numbers.
+    """
 
     ARTIFACT_FOLDER = "~ARTIFACT_FOLDER~"
     PROCESS_ID = "~PROCESS_ID~"
     ROW_KEY = "~ROW_KEY~"
     RESUME_FROM = "~RESUME_FROM~"
+    BATCH_START = "~BATCH_START~"
+    BATCH_SIZE = "~BATCH_SIZE~"
+    BATCH_INDEX = "~BATCH_INDEX~"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that one call makes: how many, from which position on, and which batch of all that is."""
+
+    start: int
+    size: int
+    index: int
+
+    @property
+    def rows(self) -> range:
+        return range(self.start, self.start + self.size)
+
+
+CallKey: TypeAlias = str | Batch | None
+"""What a call knows of itself: the key of its row, or the batch that it makes; None for a call for all rows."""
 
 
 _ALL = tuple(map(str, Keyword))

@@ -18,11 +18,11 @@ from tablevault_like.errors import TableReferenceError, TVArgumentError, nearest
 from tablevault_like.references.conditions import ROW_INDEX, AtPosition, Found, Search, Test, as_positions, make_search
 from tablevault_like.references.frames import Frames, Table
 from tablevault_like.references.indexes import Positions
-from tablevault_like.references.keywords import Keyword
+from tablevault_like.references.keywords import CallKey, Keyword
 from tablevault_like.references.syntax import INDEX, Reference, Template
 from tablevault_like.references.values import Getter, Value, compose
 
-Finder = Callable[[int | None, str | None], Found]
+Finder = Callable[[int | None, CallKey], Found]
 
 
 class Resolver:
@@ -62,7 +62,7 @@ class Resolver:
             return self._look_up(reference, [name.constant for name in names])
         known: dict[tuple[str, ...], Value] = {}
 
-        def get(index: int | None, row_key: str | None) -> Any:
+        def get(index: int | None, row_key: CallKey) -> Any:
             resolved = tuple([name.get(index, row_key) for name in names])
             value = known.get(resolved)
             if value is None:
@@ -129,7 +129,7 @@ def _finder(first: Search, others: Sequence[Test]) -> Finder:
     if not others:
         return first.find
 
-    def find(index: int | None, row_key: str | None) -> Found:
+    def find(index: int | None, row_key: CallKey) -> Found:
         positions = as_positions(first.find(index, row_key))
         for test in others:
             positions = test.keep(positions, index, row_key)
@@ -149,7 +149,7 @@ def _cells(table: Table, column: str, find: Finder) -> Getter:
     cells = table.cells(column)
     at, take = cells.at, cells.take
 
-    def get(index: int | None, row_key: str | None) -> Any:
+    def get(index: int | None, row_key: CallKey) -> Any:
         found = find(index, row_key)
         if isinstance(found, int):
             return at(found)
@@ -163,7 +163,7 @@ def _cells(table: Table, column: str, find: Finder) -> Getter:
 def _frame(table: Table, columns: Sequence[str], find: Finder) -> Getter:
     frame = table.frame(columns)
 
-    def get(index: int | None, row_key: str | None) -> Any:
+    def get(index: int | None, row_key: CallKey) -> Any:
         positions = as_positions(find(index, row_key))
         return _rows(frame, positions) if len(positions) else None
 

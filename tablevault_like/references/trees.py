@@ -10,7 +10,7 @@ from typing import Any
 from tablevault_like.errors import Location, TableReferenceError
 from tablevault_like.references.cells import PLAIN_TYPES, copied
 from tablevault_like.references.grammar import parse
-from tablevault_like.references.keywords import occurring
+from tablevault_like.references.keywords import CallKey, occurring
 from tablevault_like.references.syntax import Template
 from tablevault_like.references.values import Getter, Value
 
@@ -145,7 +145,7 @@ def _named(values: Mapping[Any, Value]) -> Value:
         (name, copying(value)) for name, value in values.items() if value.varies or type(base[name]) not in PLAIN_TYPES
     ]
 
-    def get(row: Any, row_key: str | None) -> dict[Any, Any]:
+    def get(row: Any, row_key: CallKey) -> dict[Any, Any]:
         made = base.copy()
         for name, getter in getters:
             made[name] = getter(row, row_key)

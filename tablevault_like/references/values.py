@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tablevault_like.references.keywords import Keyword, split
+from tablevault_like.references.keywords import Batch, CallKey, Keyword, split
 from tablevault_like.references.syntax import Reference, Template
 
-Getter = Callable[[Any, str | None], Any]
+Getter = Callable[[Any, CallKey], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Value:
     """A value that is fixed or varies from row to row.
 
     ``get(row, row_key)`` returns it. What a row is, those decide who make and who ask: its index while a reference
-    is resolved, what the references came to while arguments are made. A fixed value looks at neither.
+    is resolved, what the references came to while arguments are made. The key may be a batch. A fixed
+    value looks at neither.
     """
 
     get: Getter
@@ -42,6 +43,23 @@ class Value:
 
 
 ROW_KEY = Value(lambda row, row_key: row_key, True)
+
+
+def _of_batch(get: Callable[[Batch], int]) -> Value:
+    def get_of(row: Any, row_key: CallKey) -> int:
+        assert isinstance(row_key, Batch)
+        return get(row_key)
+
+    return Value(get_of, True)
+
+
+_OF_CALL = {
+    Keyword.ROW_KEY: ROW_KEY,
+    Keyword.BATCH_START: _of_batch(lambda batch: batch.start),
+    Keyword.BATCH_SIZE: _of_batch(lambda batch: batch.size),
+    Keyword.BATCH_INDEX: _of_batch(lambda batch: batch.index),
+}
+"""What differs from call to call, whatever row it is about."""
 
 
 def compose(
@@ -70,8 +88,8 @@ def compose(
 def _keyword_or_text(piece: str | Keyword, template: Template, keywords: Mapping[Keyword, Any]) -> Value:
     if not isinstance(piece, Keyword):
         return Value.fixed(piece)
-    if piece is Keyword.ROW_KEY:
-        return ROW_KEY
+    if piece in _OF_CALL:
+        return _OF_CALL[piece]
     if piece not in keywords:
         raise template.error(f"{piece} has no value here.")
     return Value.fixed(keywords[piece])

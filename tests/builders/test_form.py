@@ -68,7 +68,7 @@ def test_a_wrong_field_is_told_with_its_place(line, message):
         (
             "return_type",
             "rowwise",
-            "6:14: return_type must be 'dataframe', 'row-wise' or 'generator', not 'rowwise'. Did",
+            "6:14: return_type must be 'dataframe', 'row-wise', 'batch' or 'generator', not 'rowwise'. Did",
         ),
         ("changed_columns", "[on]", "2:19: changed_columns[0] must be text, not true. Put it in quotes."),
         ("changed_columns", "[2024]", "2:19: changed_columns[0] must be text, not 2024. Put it in quotes."),
@@ -88,6 +88,47 @@ def test_a_wrong_field_is_told_with_its_place(line, message):
 def test_a_wrong_value_is_told_with_what_is_allowed(field, value, message):
     lines = [f"{field}: {value}" if line.startswith(f"{field}:") else line for line in COLUMN.splitlines()]
     assert error_of("\n".join(lines)).startswith(f"sizes.yaml:{message}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("return_type: batch", "6:14: A builder whose return_type is batch says how many rows are one: give it a"),
+        ("return_type: batch\nbatch_size: 0", "7:13: batch_size must be 1 or more, not 0."),
+        (
+            "return_type: row-wise\nbatch_size: 3",
+            "7:13: batch_size is only known to builders whose return_type is batch",
+        ),
+        ("return_type: batch\nbatch_size: 3\ntotal_rows: 9", "8:13: total_rows is only known to an IndexBuilder"),
+        ("return_type: row-wise\ncheckpoint_every: 9", "7:19: checkpoint_every is only known to builders whose"),
+        ("return_type: dataframe\non_error: continue", "7:11: on_error is only known to builders whose return_type is"),
+        ("return_type: row-wise\non_error: skip", "7:11: on_error must be 'stop', 'continue' or 'null', not 'skip'."),
+        ("return_type: row-wise\nmax_failures: 3", "7:15: max_failures is only known to builders whose on_error is"),
+        ("return_type: generator\nretries: 3", "7:10: retries is only known to functions that are called for a row"),
+        ("return_type: generator\ntimeout: 3", "7:10: timeout is only known to functions that are called for a row"),
+        ("return_type: dataframe\nrate: 1/s", "7:7: rate is only known to builders whose return_type is row-wise or"),
+        ("return_type: row-wise\nrate: often", "7:7: rate must be calls in a time, such as 60/min, 2/s or 1000/day,"),
+        ("return_type: row-wise\nretries: {tries: 3}", "7:10: retries must be a number of attempts, or a mapping of"),
+        ("return_type: row-wise\nretries: {wait: x}", "7:10: retries must be a mapping whose 'wait' is a number of"),
+        ("return_type: row-wise\ntimeout: -3", "7:10: timeout must be a number of seconds above 0, not -3."),
+        ("return_type: row-wise\nbudget: {money: 3}", "7:9: budget must be a mapping of seconds, rows, failures and"),
+    ],
+)
+def test_what_limits_may_not_say_is_told(lines, message):
+    text = COLUMN.replace("return_type: row-wise", lines)
+    assert error_of(text).startswith(f"sizes.yaml:{message}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("return_type: batch\nbatch_size: 3", "An IndexBuilder that makes batches says how many rows there are to be"),
+        ("return_type: generator\ntotal_rows: 3", "total_rows is only known to an IndexBuilder whose return_type is"),
+    ],
+)
+def test_an_index_builder_that_makes_batches_says_how_many(lines, message):
+    text = COLUMN.replace("return_type: row-wise", lines).replace("ColumnBuilder", "IndexBuilder")
+    assert message in error_of(text)
 
 
 def test_the_nearest_value_is_suggested():

@@ -118,6 +118,7 @@ class TestArtifacts:
             lambda path: pd.DataFrame({"page": pd.array([path, None], dtype="string"), "n": [1, 2]}),
             lambda path: pd.DataFrame({"page": pd.Series([path, [path]], dtype=object)}),
             lambda path: pd.DataFrame({"page": pd.array([path] * 200, dtype="string")}),
+            lambda path: pd.DataFrame({"self": pd.array([path], dtype="string")}),
         ],
     )
     def test_wherever_they_are_in_a_value(

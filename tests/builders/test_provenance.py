@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -18,8 +19,9 @@ from tablevault_like.builders.provenance import Provenance
 from tablevault_like.builders.reuse import Origin, Reuse
 from tablevault_like.errors import TVFileError
 from tablevault_like.functions.fingerprint import Fingerprint
+from tablevault_like.model import RowStatus
 from tablevault_like.storage import files, tables
-from tablevault_like.storage.rows import Counts
+from tablevault_like.storage.rows import Counts, Effort, Price, RowRecord
 from tablevault_like.storage.values import encode_cells
 from tests.storage import exact as kinds
 from tests.storage.frames import assert_same
@@ -43,9 +45,18 @@ class Rows:
     def input_hash(self, builder: str) -> bytes | None:
         return self.call_hash
 
-    def input_hashes(self, builder: str) -> Iterator[list[tuple[int, bytes | None, int]]]:
+    def efforts(self, builder: str) -> Iterator[list[Effort]]:
         if self.done:
-            yield [(row, row.to_bytes(16, "big"), 1) for row, _ in self.done]
+            yield [(row, row.to_bytes(16, "big"), 1, 1, 0.5) for row, _ in self.done]
+
+    def recorded(self, builder: str, status: RowStatus) -> Any:
+        return np.array([row for row, _ in self.done] if status is RowStatus.DONE else [], np.int64)
+
+    def prices(self, builder: str) -> list[Price]:
+        return []
+
+    def failures(self, builder: str, status: RowStatus = RowStatus.FAILED) -> list[RowRecord]:
+        return []
 
     def cells(self, builder: str, *, batch_size: int = 2) -> Iterator[list[tuple[int, str]]]:
         for start in range(0, len(self.done), batch_size):

@@ -66,9 +66,14 @@ def test_a_row_is_called_with_its_arguments_and_hashed_by_its_inputs() -> None:
 
     call = RowCall(function, ["answer"], inputs=InputHash(function, ("constant",)))
 
-    first = call(Work(3, {"number": 1, "prompt": "a"}, (1,)))
-    other_prompt = call(Work(4, {"number": 1, "prompt": "b"}, (1,)))
-    other_input = call(Work(4, {"number": 2, "prompt": "a"}, (2,)))
+    def made(work: Work) -> RowResult:
+        result = call(work)
+        assert isinstance(result, RowResult)
+        return result
+
+    first = made(Work(3, {"number": 1, "prompt": "a"}, (1,)))
+    other_prompt = made(Work(4, {"number": 1, "prompt": "b"}, (1,)))
+    other_input = made(Work(4, {"number": 2, "prompt": "a"}, (2,)))
 
     assert (first.index, first.cells, decode(first.text)) == (3, ("a1",), ["a1"])
     assert first.input_hash == other_prompt.input_hash == digest(digest("constant"), 1)
@@ -81,6 +86,7 @@ def test_inputs_are_hashed_before_the_function_can_change_them() -> None:
 
     result = call(Work(0, {"numbers": numbers}, (numbers,)))
 
+    assert isinstance(result, RowResult)
     assert result.input_hash == InputHash(len, ()).of({}, ([1, 2],))
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tablevault_like.builders.document import MAX_CHARACTERS
 from tablevault_like.builders.spec import BuilderSpec, read_builder
 from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError
-from tablevault_like.model import BuilderType, ReturnType
+from tablevault_like.limits import Budget, MaxFailures, Rate, Retries
+from tablevault_like.model import BuilderType, OnError, ReturnType
 from tests.builders.memory import Columns, Tables
 from tests.builders.planning import COLUMN
 
@@ -29,6 +30,38 @@ def test_defaults_are_filled_in():
     assert spec.return_type is ReturnType.DATAFRAME
     assert (spec.is_custom, spec.n_threads, spec.keep_old) == (False, 1, False)
     assert (spec.dtypes, spec.dependencies, spec.primary_key, spec.written_arguments) == ({}, (), (), {})
+
+
+def test_limits_are_read():
+    spec = spec_of(
+        COLUMN + "on_error: continue\nmax_failures: 5%\nretries: {attempts: 3, on: TimeoutError}\ntimeout: 30\n"
+        "rate: 60/min\nbudget: {cost: 5, rows: 100}\n"
+    )
+    assert (spec.on_error, spec.max_failures) == (OnError.CONTINUE, MaxFailures(share=0.05))
+    assert spec.retries == Retries(3, on=("TimeoutError",))
+    assert (spec.timeout, spec.rate, spec.budget) == (30.0, Rate(60, 60), Budget(rows=100, cost=5.0))
+
+
+def test_by_default_nothing_is_limited():
+    spec = spec_of(COLUMN)
+    assert (spec.on_error, spec.max_failures, spec.retries) == (OnError.STOP, None, Retries())
+    assert (spec.timeout, spec.rate, spec.budget, spec.batch_size, spec.total_rows) == (None,) * 5
+    assert spec.checkpoint_every == 1000
+
+
+@pytest.mark.parametrize(("written", "meant"), [("null", "null"), ("~", "null"), ("'null'", "null"), ("", "stop")])
+def test_null_is_a_word_where_errors_are_concerned(written: str, meant: str):
+    assert spec_of(COLUMN + f"on_error: {written}\n").on_error == meant
+
+
+def test_how_a_builder_is_run_makes_no_difference():
+    limits = "on_error: null\nretries: 3\ntimeout: 30\nrate: 60/min\nbudget: {cost: 5}\nn_threads: 7\n"
+    assert spec_of(COLUMN + limits).normalized() == spec_of(COLUMN).normalized()
+
+
+def test_the_size_of_batches_makes_a_difference():
+    batches = COLUMN.replace("row-wise", "batch")
+    assert spec_of(batches + "batch_size: 3\n").normalized() != spec_of(batches + "batch_size: 4\n").normalized()
 
 
 def test_files_of_tablevault_load():

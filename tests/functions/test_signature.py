@@ -104,3 +104,38 @@ def test_other_arguments_are_refused(function: Callable[..., object], names: lis
 def test_the_error_tells_the_place() -> None:
     with pytest.raises(TVBuilderError, match=r"^stories_index\.yaml:3:1: rate\(\) needs 'text'"):
         validate_arguments(rate, {}, location=Location("stories_index.yaml", 3, 1))
+
+
+def takes_rows(rows: object, mark: str = "", *, scale: int = 1) -> None: ...
+
+
+def takes_rows_by_position(rows: object, /, mark: str) -> None: ...
+
+
+def takes_names_only(*, mark: str) -> None: ...
+
+
+BATCHES = [
+    (takes_rows, ["mark"], None),
+    (takes_rows, [], None),
+    (takes_rows_by_position, ["mark"], None),
+    (many, [], None),
+    (anything, ["mark"], "anything() needs a first parameter, for the DataFrame of a batch's rows."),
+    (takes_names_only, ["mark"], "takes_names_only() needs a first parameter, for the DataFrame of a batch's rows."),
+    (nothing, [], "nothing() needs a first parameter, for the DataFrame of a batch's rows."),
+    (takes_rows, ["rows"], "is given the rows of a batch as 'rows', so no other argument can have that name."),
+    (takes_rows, ["marks"], "takes_rows() has no argument 'marks'. Did you mean 'mark'?"),
+    (takes_rows_by_position, [], "takes_rows_by_position() needs 'mark'."),
+    (many, ["mark"], "many() has no argument 'mark'."),
+    (Rater(), [], None),
+]
+
+
+@pytest.mark.parametrize(("function", "names", "message"), BATCHES)
+def test_a_batch_is_given_first(function: Callable[..., object], names: list[str], message: str | None) -> None:
+    if message is None:
+        validate_arguments(function, names, takes_batch=True)
+        return
+    with pytest.raises(TVBuilderError) as caught:
+        validate_arguments(function, names, takes_batch=True)
+    assert message in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 
 from tablevault_like.errors import Location, TableReferenceError
 from tablevault_like.references.arguments import Arguments
-from tablevault_like.references.keywords import Keyword
+from tablevault_like.references.keywords import Batch, Keyword
 from tests.references.tables import Tables
 
 SELF = pd.DataFrame(
@@ -254,3 +254,36 @@ def test_threads_make_rows_at_once():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_batch_knows_which_one_it_is():
+    tree = {
+        "start": "~BATCH_START~",
+        "text": "~BATCH_SIZE~ rows, batch ~BATCH_INDEX~ of ~PROCESS_ID~",
+        "titles": "<<stories.title[index::~BATCH_START~:100]>>",
+        "all": "<<stories.{id}>>",
+    }
+    bound = bind(tree)
+    arguments, inputs = bound.row(None, Batch(2, 1, 4))
+    assert arguments.pop("all")["id"].tolist() == [0, 1, 2, 3]
+    assert arguments == {"start": 2, "text": "1 rows, batch 4 of p1", "titles": ["two", "three"]}
+    assert inputs == (["two", "three"],)
+    assert bound.row(None, Batch(3, 1, 5))[0]["titles"] == "three"
+
+
+def test_the_rows_of_a_batch_are_a_range():
+    assert [*Batch(4, 3, 1).rows] == [4, 5, 6]
+
+
+def test_what_differs_from_row_to_row_is_known_by_name():
+    tree = {
+        "text": "<<self.text[index]>>",
+        "deep": [{"a": "<<stories.title[id::<<self.id[index]>>]>>"}],
+        "key": "x ~ROW_KEY~",
+        "keyed": "<<stories.title[id::~ROW_KEY~]>>",
+        "title": "<<stories.title[id::3]>>",
+        "process": "~PROCESS_ID~",
+        "n": 5,
+    }
+    assert Arguments.compile(tree).varying == ("text", "deep", "key", "keyed")
+    assert Arguments.compile({"<<self.text[index]>>": 1}).varying == ()

@@ -14,7 +14,7 @@ from tablevault_like.functions.builtin.declared import version_of
 from tablevault_like.functions.fingerprint import Fingerprint
 from tablevault_like.functions.sources import function_name
 
-_MODULES = ("random_string", "table_generation")
+_MODULES = ("llm", "random_string", "table_generation")
 
 
 def modules() -> list[str]:

@@ -14,7 +14,7 @@ EVERY = [(module, name) for module in builtin.modules() for name in builtin.func
 
 
 def test_has_what_users_of_tablevault_know() -> None:
-    assert builtin.modules() == ["random_string", "table_generation"]
+    assert builtin.modules() == ["llm", "random_string", "table_generation"]
     assert builtin.functions("random_string") == ["random_column_string", "random_gen_string", "random_row_string"]
     assert {
         "create_data_table_from_csv",
