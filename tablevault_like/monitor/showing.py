@@ -1,0 +1,210 @@
+"""What the monitor tells, for people: tables that rich prints, of the records of ``monitor.records``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tablevault_like.monitor.words import duration, moment, printable, shown
+
+_STYLES = {
+    "exact": "green",
+    "expected": "cyan",
+    "at most": "yellow",
+    "unknown": "red",
+}
+_LINES = 40
+
+
+def planned_run(plan: Any) -> RenderableType:
+    """Return a plan as a table of its builders, then why rows are made, and what is read."""
+    table = _table("BUILDER", "REUSED", "TO RUN", "RECORDED", "FAILED", "CALLS", "TIME", "", right=range(1, 7))
+    for each in plan.builders:
+        table.add_row(
+            each.builder,
+            _count(each.reused),
+            ("≤ " if each.certainty == "at most" else "") + _count(each.to_run),
+            _count(each.recorded or None, "") or "",
+            _text(_count(each.failed_before or None, ""), style="red"),
+            _count(each.calls),
+            duration(each.seconds),
+            _text(str(each.certainty), style=_STYLES[str(each.certainty)]),
+        )
+    parts: list[RenderableType] = [*_heading(plan), table]
+    for each in plan.builders:
+        parts += _of_builder(each)
+    parts += _inputs(plan)
+    if plan.sample is not None:
+        parts += [
+            _text(
+                f"\nThe first {len(plan.sample):,} rows:" if len(plan.sample) != 1 else "\nThe first row:", style="bold"
+            ),
+            frame(plan.sample),
+        ]
+    return Group(*parts)
+
+
+def _heading(plan: Any) -> Iterable[RenderableType]:
+    what = f"{plan.table}/{plan.version}"
+    yield _text(f"Going on with process {plan.process_id} on {what}" if plan.process_id else f"A new run of {what}")
+    if plan.origin is not None:
+        yield _text(f"made from {plan.origin}")
+    if plan.refusal is not None:
+        yield _text(f"It would be refused: {plan.refusal}.", style="red")
+    yield _text("")
+
+
+def _of_builder(each: Any) -> list[RenderableType]:
+    if not each.reasons and each.doubt is None:
+        return []
+    parts: list[RenderableType] = [_text(f"\n{each.builder}", style="bold")]
+    for reason in each.reasons:
+        parts.append(_text(f"  {reason.text}"))
+        parts += changed_lines(reason.lines, indent="    ")
+    if each.doubt is not None:
+        parts.append(_text(f"  {each.certainty}: {each.doubt}", style=_STYLES[str(each.certainty)]))
+    return parts
+
+
+def _inputs(plan: Any) -> list[RenderableType]:
+    if not plan.inputs:
+        return []
+    table = _table("INPUT", "INSTANCE", "READ BY", "")
+    for each in plan.inputs:
+        name = each.table if each.version is None else f"{each.table}({each.version})"
+        told = each.change if each.is_another else ""
+        table.add_row(name, each.instance_id, ", ".join(each.read_by), told)
+    return [_text(""), table]
+
+
+def cell_history(cell: Any) -> RenderableType:
+    """Return what is known of a cell, a line for each thing."""
+    key = ", ".join(f"{name}={value}" for name, value in cell.key.items())
+    facts: list[tuple[str, Any]] = [
+        ("cell", f"{cell.table}/{cell.instance_id}, row {cell.row}{f' ({key})' if key else ''}, column {cell.column}"),
+        ("value", shown(cell.value)),
+        ("builder", cell.builder),
+        ("function", cell.function),
+        ("made by", f"process {cell.process_id} of {cell.author}, {moment(cell.made_at)}" if cell.process_id else None),
+        ("made in", cell.made_in if cell.reused_through else None),
+        ("reused by", " <- ".join(cell.reused_through) or None),
+        ("attempts", cell.attempts),
+        ("took", duration(cell.seconds)),
+        ("cost", cell.cost),
+        ("tokens", cell.tokens),
+        ("error", f"{cell.error.type}: {cell.error.message}" if cell.error else None),
+    ]
+    facts += [(f"artifact {each.name}", f"{each.sha256} ({each.size:,} bytes)") for each in cell.artifacts]
+    parts: list[RenderableType] = [_facts(facts)]
+    if cell.inputs is not None:
+        parts += [_text("\nIts function was called with", style="bold"), _facts([*cell.inputs.items()])]
+    elif cell.inputs_missing is not None:
+        parts.append(_text(f"\nIts inputs can't be had: {cell.inputs_missing}", style="yellow"))
+    if cell.sources:
+        table = _table("REFERENCE", "READS", "ROWS")
+        for each in cell.sources:
+            instance = each.instance_id or "this instance"
+            gone = " (deleted)" if each.is_deleted else ""
+            rows = "all" if each.rows is None else ", ".join(map(str, each.rows[:10])) or "none"
+            more = ", ..." if each.rows is not None and len(each.rows) > 10 else ""
+            table.add_row(each.reference, f"{each.table}/{instance}{gone}", rows + more)
+        parts += [_text(""), table]
+    for what, lines in (("builder file", cell.builder_changes), ("code", cell.code_changes)):
+        if lines:
+            parts += [_text(f"\nIts {what} differs from that of the origin:", style="bold"), *changed_lines(lines)]
+    if cell.builder_text is not None:
+        parts += [_text(""), _text(cell.builder_text.rstrip())]
+    for name, text in cell.code.items():
+        parts += [_text(f"\n{name}", style="bold"), _text(text.rstrip())]
+    return Group(*parts)
+
+
+def inspection(found: Any) -> RenderableType:
+    """Return what is known of a process or an instance."""
+    parts: list[RenderableType] = [_facts([("name", found.name), *found.facts.items()])]
+    if found.steps:
+        table = _table(
+            "STEP", "STATE", "ROWS", "OF", "REUSED", "FAILED", "SKIPPED", "COST", "TOKENS", right=range(2, 9)
+        )
+        for step in found.steps:
+            table.add_row(
+                step.name,
+                "done" if step.is_done else "begun" if step.started_at else "to come",
+                _count(step.rows_done or None, ""),
+                _count(step.rows_total, ""),
+                _count(step.rows_reused or None, ""),
+                _text(_count(step.rows_failed or None, ""), style="red"),
+                _count(step.rows_skipped or None, ""),
+                f"{step.cost:g}" if step.cost else "",
+                _count(step.tokens or None, ""),
+            )
+        parts += [_text(""), table]
+    if found.sources:
+        parts.append(_facts([("made from", "\n".join("/".join(each) for each in found.sources))]))
+    for row in found.rows:
+        parts += [_text(""), _row(row)]
+    return Group(*parts)
+
+
+def _row(row: Any) -> RenderableType:
+    facts: list[tuple[str, Any]] = [
+        ("builder", row.builder),
+        ("row", row.row),
+        ("status", row.status),
+        ("attempts", row.attempts),
+        ("took", duration(row.seconds)),
+        ("cost", row.cost),
+        ("tokens", row.tokens),
+        ("input hash", row.input_hash),
+        ("recipe", row.code),
+        ("error", f"{row.error.type}: {row.error.message}" if row.error else None),
+    ]
+    facts += [(f"input {name}", shown(value)) for name, value in (row.inputs or {}).items()]
+    facts += [("inputs", f"not known: {row.inputs_missing}" if row.inputs_missing else None)]
+    facts += [(f"output {name}", shown(value)) for name, value in (row.output or {}).items()]
+    return _facts(facts)
+
+
+def changed_lines(lines: Sequence[str], *, indent: str = "  ") -> list[RenderableType]:
+    """Return the lines of a difference, in the colours that people expect."""
+    styles = {"+": "green", "-": "red"}
+    told: list[RenderableType] = [_text(indent + line, style=styles.get(line[:1], "")) for line in lines[:_LINES]]
+    return [*told, _text(f"{indent}... {len(lines) - _LINES} more lines")] if len(lines) > _LINES else told
+
+
+def frame(found: Any) -> Table:
+    """Return a DataFrame as a table, with long cells cut off."""
+    table = _table(*map(str, found.columns))
+    for row in found.itertuples(index=False):
+        table.add_row(*[_text(shown(value)) for value in row])
+    return table
+
+
+def _facts(facts: Iterable[tuple[str, Any]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, value in facts:
+        if value is not None and value != "":
+            text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+            table.add_row(_text(str(name)), _text(text))
+    return table
+
+
+def _table(*columns: str, right: Iterable[int] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    aligned = set(right)
+    for number, name in enumerate(columns):
+        table.add_column(_text(name), justify="right" if number in aligned else "left")
+    return table
+
+
+def _count(number: int | None, unknown: str = "?") -> str:
+    return unknown if number is None else f"{number:,}"
+
+
+def _text(value: str, style: str = "") -> Text:
+    return Text(printable(value), style=style)

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.scenes import calls, copy_dir, library_dir, made, workers
+
+__all__ = ["calls", "copy_dir", "library_dir", "made", "workers"]
