@@ -10,14 +10,18 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from enum import StrEnum
 from functools import wraps
 from itertools import chain
 from types import FunctionType
 from typing import Any, TypeVar
 
 from tablevault_like.errors import TVArgumentError
+from tablevault_like.limits import Budget
 
 C = TypeVar("C", bound=type)
+E = TypeVar("E", bound=StrEnum)
 
 _SHOWN = 60
 
@@ -46,6 +50,83 @@ def seconds(name: str, given: object) -> float:
     raise TVArgumentError(f"{name} must be a number of seconds, 0 or more, not {_shown(given)}.")
 
 
+def choice(name: str, given: object, of: type[E]) -> E:
+    """Return one of a closed set of words.
+
+    >>> from tablevault_like.model import Existing
+    >>> choice("existing", "new", Existing)
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: existing='new' is not known. Use one of 'auto', 'error', 'rerun'.
+    """
+    try:
+        return of(given)  # type: ignore[arg-type]
+    except ValueError:
+        allowed = ", ".join(repr(str(each)) for each in of)
+        raise TVArgumentError(f"{name}={_shown(given)} is not known. Use one of {allowed}.") from None
+
+
+def budget(given: object) -> dict[str, float] | None:
+    """Return what a call may spend, None if it isn't limited.
+
+    >>> budget({"cost": 5})
+    {'cost': 5.0}
+    >>> budget({"money": 5})
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: budget must be a mapping of seconds, rows, failures and cost; there is no \
+'money'.
+    """
+    if given is None:
+        return None
+    try:
+        return Budget.read(given).to_json()
+    except ValueError as error:
+        raise TVArgumentError(f"budget must be {error}.") from None
+
+
+def offsets(given: object) -> dict[str, int]:
+    """Return where sources begin, by the name of the builder.
+
+    >>> offsets({"a_index": -1})
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: start_at must map names of builders to offsets from 0, not {'a_index': -1}.
+    """
+    if not given and (given is None or isinstance(given, Mapping | str)):
+        return {}
+    error = TVArgumentError(f"start_at must map names of builders to offsets from 0, not {_shown(given)}.")
+    if not isinstance(given, Mapping):
+        raise error
+    for name, offset in given.items():
+        is_number = isinstance(offset, numbers.Integral) and not isinstance(offset, bool)
+        if not isinstance(name, str) or not is_number or offset < 0:
+            raise error
+    return {name: int(offset) for name, offset in given.items()}
+
+
+def count(name: str, given: object) -> int:
+    """Return a number of things, 0 or more.
+
+    >>> count("sample", 2.5)
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: sample must be a whole number, 0 or more, not 2.5.
+    """
+    found = -1 if isinstance(given, bool) or not isinstance(given, numbers.Integral) else int(given)
+    if found >= 0:
+        return found
+    raise TVArgumentError(f"{name} must be a whole number, 0 or more, not {_shown(given)}.")
+
+
+def row(given: object) -> object:
+    """Return what names a row: a position, a primary key, or a mapping of its columns.
+
+    >>> row([1])
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: row must be a position, a primary key, or a dict of its columns, not [1].
+    """
+    if given is None or isinstance(given, str | numbers.Number | Mapping | date):
+        return given
+    raise TVArgumentError(f"row must be a position, a primary key, or a dict of its columns, not {_shown(given)}.")
+
+
 def builder_texts(given: object) -> dict[str, str]:
     """Return the YAML text of each builder that is to be made, by name; an empty one stands for a template."""
     if not given and (given is None or isinstance(given, str)):
@@ -60,6 +141,32 @@ def builder_texts(given: object) -> dict[str, str]:
             raise TVArgumentError(f"{expected}, not {_shown(given)}.")
         texts[name] = text or ""
     return texts
+
+
+def column_names(name: str, given: object) -> tuple[str, ...] | None:
+    """Return the names of columns, ``None`` if none were given.
+
+    >>> column_names("key", "id")
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: key must be a list of column names, not 'id'. For one column, give ['id'].
+    """
+    if given is None:
+        return None
+    expected = f"{name} must be a list of column names"
+    if isinstance(given, str):
+        raise TVArgumentError(f"{expected}, not {_shown(given)}. For one column, give [{_shown(given)}].")
+    names = _items(given, expected)
+    if not names or len({each for each in names if isinstance(each, str)}) < len(names):
+        raise TVArgumentError(f"{expected}, each of them once, not {_shown(given)}.")
+    return tuple(str(each) for each in names)
+
+
+def query_parameters(given: object) -> list[object] | dict[str, object] | None:
+    """Return the values of a query, by their place or by their names; ``None`` if there are none."""
+    if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
+        return dict(given) or None
+    expected = "parameters must be a list of values, or a mapping of names to values"
+    return None if given is None else _items(given, expected) or None
 
 
 def sources(given: object) -> tuple[tuple[str, str], ...]:
@@ -158,7 +265,9 @@ _CHECKS = {
     "str": _check_text,
     "str | None": _check_text,
     "str | os.PathLike[str]": _check_path,
+    "str | os.PathLike[str] | None": _check_path,
     "bool": _check_flag,
+    "bool | None": _check_flag,
 }
 """What is done with an argument, by its annotation as it is written."""
 

@@ -16,19 +16,20 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tablevault_like.operations  # noqa: F401 - registers every operation
-from tablevault_like import errors
+from tablevault_like import displays, errors
 from tablevault_like.catalog import Catalog
-from tablevault_like.errors import Location, TableVaultError, TVProcessError
+from tablevault_like.errors import Location, TableVaultError, TVProcessError, message_of
 from tablevault_like.layout import Layout
 from tablevault_like.locks import WorkerLock
 from tablevault_like.model import State, new_process_id
 from tablevault_like.process import context
 from tablevault_like.process.endings import Endings
-from tablevault_like.process.journal import Journal, message_of
+from tablevault_like.process.journal import Journal
 from tablevault_like.process.operation import Operation, rebuild
 from tablevault_like.process.runner import Runner
 from tablevault_like.storage import files
@@ -146,7 +147,8 @@ def main() -> int:
     )
     operation = rebuild(request["operation"], request["arguments"])
     try:
-        runner.submit(operation, request["process_id"], is_named=request["is_named"])
+        with displays.shown(_title(operation)) as observer:
+            replace(runner, observer=observer).submit(operation, request["process_id"], is_named=request["is_named"])
     except BaseException as error:
         logging.getLogger("tablevault_like").exception("process %s failed", request["process_id"])
         # Nobody listens any more if the process was running.
@@ -155,6 +157,11 @@ def main() -> int:
         _forget_if_never_recorded(runner.journal, request["process_id"])
         return 1
     return 0
+
+
+def _title(operation: Operation) -> str:
+    said = operation.arguments()
+    return "/".join(str(said[name]) for name in ("table_name", "version") if name in said) or operation.name
 
 
 def _forget_if_never_recorded(journal: Journal, process_id: str) -> None:

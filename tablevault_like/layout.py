@@ -8,11 +8,13 @@
       <table folder>/
         description.yaml                 a copy for people
         artifacts/
-        TEMP_<version>/builders/<builder>.yaml, artifacts/, table.parquet (the frame of a reverted run)
+        TEMP_<version>/builders/<builder>.yaml, artifacts/, table.parquet (the frame of a reverted run),
+                       results/<digits>/ (what was imported for it)
         <instance id>/table.parquet, builders/, code/, artifacts/, manifest.json, provenance/
       metadata/
         catalog.sqlite
-        processes/<process id>/          worker.lock, rows.sqlite, frame.parquet, staging/, pinned/, output.log
+        processes/<process id>/          worker.lock, rows.sqlite, frame.parquet, staging/, pinned/, bundle/,
+                                         output.log
         trash/
 """
 
@@ -70,6 +72,11 @@ class InstanceLayout(PinnedLayout):
     def description(self) -> Path:
         return self.folder / "description.yaml"
 
+    @property
+    def results(self) -> Path:
+        """What was imported for a temporary instance, to be reused by its execution: a folder for each bundle."""
+        return self.folder / "results"
+
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
@@ -123,6 +130,11 @@ class ProcessLayout:
     def plan(self) -> Path:
         return self.pinned / "plan.json"
 
+    @property
+    def anew(self) -> Path:
+        """Which builders reuse nothing, and which are taken over as they are."""
+        return self.pinned / "anew.json"
+
     def pinned_files(self, number: int) -> PinnedLayout:
         return PinnedLayout(self.pinned / str(number))
 
@@ -138,6 +150,11 @@ class ProcessLayout:
     def frame_with_old(self, builder: str) -> Path:
         """The frame of an IndexBuilder with the rows that were kept from its origin."""
         return self.folder / "frames" / f"{builder}.with_old.parquet"
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle that ``import_instance`` was given, unpacked and verified."""
+        return self.folder / "bundle"
 
     @property
     def output_log(self) -> Path:

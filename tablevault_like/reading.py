@@ -6,12 +6,13 @@ file that has vanished means that the catalog has changed since it was read, so 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from tablevault_like.catalog import Catalog, Database, instances, locks, tables, vaults
+from tablevault_like.catalog import Catalog, Database, instances, locks, processes, tables, vaults
 from tablevault_like.errors import TVArgumentError, TVFileError, nearest
 from tablevault_like.functions.sources import CodeFolder
 from tablevault_like.layout import InstanceLayout, Layout
@@ -167,13 +168,26 @@ class Reader:
                 return dict(vaults.read(db))
             if instance_id is None:
                 return descriptions.describe_table(tables.get(db, table))
-            return _described(db, instances.get(db, table, instance_id))
+            return self._described(db, instances.get(db, table, instance_id))
 
     def describe_instances(self, table: str) -> list[dict[str, object]]:
         """Return what describes each instance of a table, oldest first, temporary ones last."""
         with self.catalog.snapshot() as db:
             tables.get(db, table)
-            return [_described(db, record) for record in instances.of_table(db, table, include_temporary=True)]
+            return [self._described(db, record) for record in instances.of_table(db, table, include_temporary=True)]
+
+    def _described(self, db: Database, record: InstanceRecord) -> dict[str, object]:
+        columns = instances.columns(db, record.table_name, record.instance_id)
+        sources = instances.lineage(db, record.table_name, record.instance_id)
+        imported = None if record.is_temporary else processes.last_event(db, record.process_id, "imported")
+        reused = _reused(places.instance_layout(self.layout, record))
+        return {
+            **descriptions.describe_instance(record),
+            "columns": {column.name: column.dtype for column in columns},
+            "dependencies": [list(source) for source in sources],
+            **({} if imported is None else {"imported": json.loads(imported)}),
+            **({"reused": reused} if reused else {}),
+        }
 
     def builder_names(self, table: str, *, instance_id: str | None, version: str, is_temporary: bool) -> list[str]:
         """Return the names of an instance's builders."""
@@ -242,6 +256,10 @@ class Reader:
                 return places.table_layout(self.layout, record).folder
             return places.instance_layout(self.layout, instances.get(db, table, instance_id)).folder
 
+    def of_instance(self, find: Callable[[Database], InstanceRecord], read: Callable[[Found], T]) -> T:
+        """Return what ``read`` makes of the instance that ``find`` finds, be it once more if its files vanish."""
+        return self._read(find, read)
+
     def _read(self, find: Callable[[Database], InstanceRecord], read: Callable[[Found], T]) -> T:
         """Find an instance and read it. If its files have vanished, look once more where it is now."""
         for is_last in (False, True):
@@ -282,7 +300,7 @@ class Reader:
         """Return part of what the execution of an instance has done by now, or had done when it was reverted."""
         from tablevault_like.storage import tables as parquet
 
-        frame, made = self._temporary_frame(found)
+        frame, made = self.temporary_frame(found)
         for name in part.columns or ():
             if name not in frame.columns:
                 raise TVArgumentError(f"The table has no column {name!r}.{nearest(name, frame.columns)}")
@@ -293,8 +311,11 @@ class Reader:
             frame = frame.head(part.rows)
         return _finished(frame if part.columns is None else frame[list(part.columns)], made, part)
 
-    def _temporary_frame(self, found: Found) -> tuple[pd.DataFrame, Found]:
-        """Return the frame of a temporary instance, and where the artifacts of which columns are."""
+    def temporary_frame(self, found: Found) -> tuple[pd.DataFrame, Found]:
+        """Return the frame of a temporary instance, and where the artifacts of which columns are.
+
+        Raises TVArgumentError if it has none yet.
+        """
         from tablevault_like.builders.checkpoint import Checkpoint
         from tablevault_like.builders.partial import partial_frame
         from tablevault_like.storage import tables as parquet
@@ -316,17 +337,6 @@ class Reader:
         )
 
 
-def _described(db: Database, record: InstanceRecord) -> dict[str, object]:
-    """Return what describes an instance."""
-    columns = instances.columns(db, record.table_name, record.instance_id)
-    sources = instances.lineage(db, record.table_name, record.instance_id)
-    return {
-        **descriptions.describe_instance(record),
-        "columns": {column.name: column.dtype for column in columns},
-        "dependencies": [list(source) for source in sources],
-    }
-
-
 def _wanted(found: Found, part: Part) -> Filter | None:
     """Return the filter with artifacts by the names that are stored: callers may give the paths that they are shown."""
     if part.wanted is None or not part.full_artifact_path:
@@ -334,6 +344,14 @@ def _wanted(found: Found, part: Part) -> Filter | None:
     return part.wanted.with_values(
         found.artifact_columns, lambda value: artifacts.stored_name(value, found.artifact_folder)
     )
+
+
+def _reused(place: InstanceLayout) -> list[object]:
+    """Return what an instance has taken over from imported results."""
+    try:
+        return list(json.loads((place.provenance / "reused.json").read_text(encoding="utf-8"))["reused"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _finished(frame: pd.DataFrame, found: Found, part: Part) -> pd.DataFrame:

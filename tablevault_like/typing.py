@@ -8,19 +8,58 @@ from tablevault_like.archive.packing import Archived
 from tablevault_like.archive.progress import Observer, Progress, Stage
 from tablevault_like.archive.spool import LeftOut
 from tablevault_like.archive.unpacking import Restored
-from tablevault_like.model import ErrorRecord, StepRecord, StopIntent
+from tablevault_like.bundles.packing import Exported
+from tablevault_like.comparison.records import Difference, DtypeChange, RowChanges, SchemaChanges
+from tablevault_like.model import Column, ErrorRecord, StepRecord, StopIntent
+from tablevault_like.monitor.records import (
+    ArtifactFile,
+    BuilderForecast,
+    Cause,
+    CellHistory,
+    Certainty,
+    Inspection,
+    PlannedInput,
+    PlannedRun,
+    QuickCheck,
+    Reason,
+    RowState,
+    SourceRows,
+)
+from tablevault_like.operations.prunable import Prunable, Pruning
 from tablevault_like.operations.trash import Removed, TrashRecord
+from tablevault_like.queries import Parameters
 from tablevault_like.vault import Filters
 
 __all__ = [
     "Archived",
+    "ArtifactFile",
+    "BuilderForecast",
+    "Cause",
+    "CellHistory",
+    "Certainty",
+    "Column",
+    "Difference",
+    "DtypeChange",
     "ErrorRecord",
+    "Exported",
     "Filters",
+    "Inspection",
     "LeftOut",
     "Observer",
+    "Parameters",
+    "PlannedInput",
+    "PlannedRun",
     "Progress",
+    "Prunable",
+    "Pruning",
+    "QuickCheck",
+    "Reason",
     "Removed",
     "Restored",
+    "RowChanges",
+    "RowState",
+    "SchemaChanges",
+    "SourceRows",
     "Stage",
     "StepRecord",
     "StopIntent",

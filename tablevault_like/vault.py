@@ -6,32 +6,51 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
-from tablevault_like import arguments, founding
+from tablevault_like import arguments, displays, founding, queries
 from tablevault_like.background import start as start_in_background
 from tablevault_like.catalog import Catalog
 from tablevault_like.errors import TVArgumentError
-from tablevault_like.model import BASE_VERSION, OnChange, ProcessRecord, State, check_process_id, new_process_id
-from tablevault_like.operations import folders
+from tablevault_like.model import (
+    BASE_VERSION,
+    Existing,
+    OnChange,
+    ProcessRecord,
+    State,
+    check_process_id,
+    new_process_id,
+)
+from tablevault_like.monitor.monitor import Monitor
+from tablevault_like.monitor.records import CellHistory, Inspection, PlannedRun, QuickCheck
+from tablevault_like.operations import folders, pruning
 from tablevault_like.operations.builder_files import CreateBuilderFile, DeleteBuilderFile
 from tablevault_like.operations.code import CreateCodeModule, DeleteCodeModule
 from tablevault_like.operations.descriptions import SetDescription
 from tablevault_like.operations.execute import ExecuteInstance
+from tablevault_like.operations.importing import ImportInstance
 from tablevault_like.operations.instances import CreateInstance, DeleteInstance
+from tablevault_like.operations.pins import Pin, Unpin
+from tablevault_like.operations.prunable import Pruning
+from tablevault_like.operations.pruning import Prune
 from tablevault_like.operations.tables import CreateTable, DeleteTable, RenameTable
-from tablevault_like.operations.trash import Prune, TrashRecord
+from tablevault_like.operations.trash import TrashRecord
 from tablevault_like.operations.write import WriteInstance
-from tablevault_like.process import records, watching
+from tablevault_like.process import context, records, watching
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.runner import Outcome, Runner
+from tablevault_like.queries import Parameters
 from tablevault_like.reading import Part, Reader, Which
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from rich.tree import Tree
+
+    from tablevault_like.bundles.packing import Exported
+    from tablevault_like.comparison.records import Difference
 
 Filters: TypeAlias = Sequence[tuple[str, str, object]] | Sequence[Sequence[tuple[str, str, object]]]
 
@@ -100,6 +119,7 @@ class TableVault:
             lock_timeout=timeout,
         )
         self._reader = Reader(catalog, layout)
+        self._monitor = Monitor(catalog, layout)
         self.restarted: dict[str, Outcome] = {}
         if restart:
             self.restarted = self._runner.restart()
@@ -222,6 +242,12 @@ class TableVault:
         background: bool = False,
         *,
         on_change: str = "error",
+        existing: str = "auto",
+        until: str = "",
+        from_builder: str = "",
+        budget: Mapping[str, float] | None = None,
+        start_at: Mapping[str, int] | None = None,
+        progress: bool | None = None,
     ) -> str:
         """Build a temporary instance by its builders, and materialize it.
 
@@ -232,15 +258,85 @@ class TableVault:
         outlives the caller, and returns as soon as it is under way; what it prints goes to ``output.log`` in the
         process's folder.
 
-        Raises TVBuilderError and TableReferenceError for builder files, TVLockError if locks can't be had, and
-        whatever the builders' functions raise.
+        ``existing`` says what is done with a run that the id has already: ``auto`` takes what it made, or goes on with
+        it; ``error`` refuses; ``rerun`` keeps its record as ``<id>~<n>`` (what it hadn't finished is reverted) and
+        starts anew, reusing nothing. What it made stays, and is active, until the new run is complete.
+
+        ``until`` names a builder: that one and what it needs are run, then the process is paused on request, and
+        ``completed_through`` says so. A ``budget`` of ``seconds``, ``rows``, ``failures`` or ``cost`` that is used up
+        pauses it likewise. Both return the id as if all were done; the same call goes on. ``from_builder`` runs that
+        builder and all that read what it makes anew, whatever is cached: in a process that goes on by forgetting their
+        rows, once; in a new one by taking what that builder needs over from the origin, as it is.
+
+        ``start_at`` names a generator that makes the rows, and how many values of its source come before the first row.
+        It is part of what the work is: a resume is called with the same.
+
+        Bars on a terminal, or in a notebook, show how far it is; where there is neither, the log has a line every few
+        seconds (stderr, with ``progress=True``). ``progress=False`` shows nothing.
+
+        Raises TVBuilderError and TableReferenceError for builder files, TVLockError if locks can't be had,
+        TVProcessError for ``error`` where there is a run, and for ``rerun`` where a worker is at it, TVPausedError if
+        somebody else has paused it, and whatever the builders' functions raise.
         """
+        with_existing = arguments.choice("existing", existing, Existing)
+        if with_existing is not Existing.AUTO and not process_id:
+            raise TVArgumentError(
+                f"existing={existing!r} is about the run that a process_id has already, and none is given. Without an "
+                "id, every call is a run of its own."
+            )
         operation = ExecuteInstance(
-            table_name, version or BASE_VERSION, force_execute, background=background, on_change=_on_change(on_change)
+            table_name,
+            version or BASE_VERSION,
+            force_execute,
+            background=background,
+            on_change=arguments.choice("on_change", on_change, OnChange),
+            existing=with_existing,
+            until=until or None,
+            from_builder=from_builder or None,
+            budget=arguments.budget(budget),
+            start_at=arguments.offsets(start_at),
         )
         if background:
             return start_in_background(self._runner, operation, process_id or None)
-        return self._runner.submit(operation, process_id or None)
+        is_child = context.current(self._journal.layout.root) is not None
+        with displays.shown(f"{table_name}/{operation.version}", wanted=progress, is_child=is_child) as observer:
+            return replace(self._runner, observer=observer).submit(operation, process_id or None)
+
+    def plan(
+        self,
+        table_name: str,
+        version: str = BASE_VERSION,
+        *,
+        sample: int = 0,
+        force_execute: bool = False,
+        on_change: str = "error",
+        until: str = "",
+        from_builder: str = "",
+    ) -> PlannedRun:
+        """Return what ``execute_instance`` would do now, and why, without doing anything.
+
+        For each builder: how many rows are reused, made, and have failed before; how often its function is called;
+        how sure that is; which argument (or line of a prompt), function, or upstream rows have changed; and how long it
+        takes, by what earlier runs took. ``inputs`` are the instances that are read. A process that is paused on this
+        instance is what would go on. Nothing is recorded, locked or written, and no code of the vault runs.
+        ``force_execute``, ``on_change``, ``until`` and ``from_builder`` are those of the call that is planned.
+
+        ``sample`` makes the first so many rows in memory, to look at: user code runs then, the IndexBuilder's too, but
+        can't change the vault, and nothing is kept. ``PlannedRun.sample`` is the DataFrame.
+
+        Raises what ``execute_instance`` raises for builder files and references, and with ``sample`` what the builders'
+        functions raise.
+        """
+        return self._monitor.plan(
+            table_name,
+            version or BASE_VERSION,
+            force_execute=force_execute,
+            on_change=arguments.choice("on_change", on_change, OnChange),
+            until=until or None,
+            from_builder=from_builder or None,
+            sample=arguments.count("sample", sample),
+            now=self._journal.now(),
+        )
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str | None = None) -> str:
         """Delete a materialized or temporary instance; its files go to the trash.
@@ -248,6 +344,59 @@ class TableVault:
         What was made from it stays, and still names it.
         """
         return self._runner.submit(DeleteInstance(instance_id, table_name), process_id or None)
+
+    # --- bundles
+
+    def export_instance(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        builder: str | None = None,
+    ) -> Exported:
+        """Make one file of an instance, with its builders, code, artifacts and lineage, for ``import_instance``.
+
+        It is the newest active instance of ``version``, or the one that ``instance_id`` names; with ``TEMP_<version>``
+        what its execution has done by now, as a partial instance. With a ``builder``, the bundle has only what that one
+        has made. ``path`` is a new file, or a folder; by default it is named after what is in it, in the current
+        folder. Nothing is locked. What is returned can be used as the path, and tells what the bundle has.
+
+        Raises TVArgumentError for what isn't there, and if something is at ``path`` already, and TVFileError if a file
+        is damaged, or the disk refuses. No bundle is left behind then.
+        """
+        from tablevault_like.bundles import packing
+
+        wanted = packing.Wanted(table_name, instance_id or None, version or BASE_VERSION, builder or None)
+        return packing.export(self._journal, wanted, path or None)
+
+    def import_instance(
+        self,
+        path: str | os.PathLike[str],
+        table_name: str = "",
+        version: str = "",
+        process_id: str | None = None,
+        *,
+        with_code: bool = False,
+        max_bytes: int | None = None,
+    ) -> str:
+        """Take in what ``export_instance`` has put into a file, which may come from anybody. None of it is run.
+
+        An instance keeps its id, version, description and author; it becomes one of ``table_name`` (by default of the
+        table that it comes from, which is made if it isn't there) and can be an origin like any other. One that is
+        there already stays as it is. One builder's results are kept with the temporary instance of ``version`` (by
+        default of theirs), whose execution then reuses them. ``with_code`` adds the code in it to the vault's code
+        modules, where it never replaces another. ``max_bytes`` is how many bytes its files may have.
+
+        Raises TVFileError, which names the member, for a bundle that is damaged or hostile, and TVArgumentError if
+        another instance of that id is there, or a code module that differs. Nothing is left behind then.
+        """
+        known = self._journal.find(process_id) if process_id else None
+        operation = ImportInstance.read(
+            path, table_name or None, version or None, with_code=with_code, max_bytes=max_bytes, known=known
+        )
+        return self._runner.submit(operation, process_id or None)
 
     # --- code and builders
 
@@ -327,15 +476,50 @@ class TableVault:
         """
         return self._reader.trash(include_pruned=include_pruned)
 
-    def prune(self, older_than: float | timedelta | None = None, process_id: str | None = None) -> str:
-        """Remove what is in the trash for good; with ``older_than``, what was removed at least so many seconds ago.
+    def pin(self, table_name: str, instance_id: str, process_id: str | None = None) -> str:
+        """Keep a materialized instance, and what it was made from, from being pruned, until it is unpinned.
 
-        What it was stays on record. Nothing is touched that the vault hasn't put there itself.
+        ``get_descriptions`` tells who has pinned it, and since when; to pin it once more changes nothing. It can still
+        be deleted by ``delete_instance``. Raises TVArgumentError for a temporary instance, and for what isn't there.
+        """
+        return self._runner.submit(Pin(table_name, instance_id), process_id or None)
+
+    def unpin(self, table_name: str, instance_id: str, process_id: str | None = None) -> str:
+        """Let an instance be pruned again, whoever has pinned it. Nothing happens if nobody has.
+
+        Raises TVArgumentError for a temporary instance, and for what isn't there.
+        """
+        return self._runner.submit(Unpin(table_name, instance_id), process_id or None)
+
+    def prune(
+        self,
+        keep: int | None = None,
+        older_than: float | timedelta | None = None,
+        dry_run: bool = True,
+        process_id: str | None = None,
+    ) -> Pruning:
+        """Remove for good what nobody needs any more. Unless ``dry_run`` is false, only tell what that would be.
+
+        What goes is what lies in the trash, what processes that have ended left behind (their output, say), and with
+        ``keep`` old instances: those that aren't among the newest ``keep`` of their table and version. With
+        ``older_than``, in seconds or as a ``timedelta``, only what was removed, has ended or was made at least so long
+        ago. What an instance was stays on record.
+
+        These instances never go: what is pinned; what readers get who name no instance (the newest active one of each
+        version, and the newest of these that is complete); what an instance that stays was made from, or a temporary
+        one begins with; and what a process uses that hasn't ended.
+
+        What is returned has the things that go and those that stay, each with its reason and its bytes. If it was
+        done, ``process_id`` is that of the process that did it: like any other, it does all of it or nothing.
+
+        Raises TVArgumentError for a ``keep`` that is no number of 1 or more.
         """
         if isinstance(older_than, timedelta):
             older_than = older_than.total_seconds()
-        age = None if older_than is None else arguments.seconds("older_than", older_than)
-        return self._runner.submit(Prune(age), process_id or None)
+        operation = Prune(keep, None if older_than is None else arguments.seconds("older_than", older_than))
+        if dry_run:
+            return pruning.look(self._journal, operation)
+        return pruning.done(self._journal, operation, self._runner.submit(operation, process_id or None))
 
     # --- processes
 
@@ -377,6 +561,18 @@ class TableVault:
         """
         return self._runner.stop(process_id, force=force, materialize=materialize)
 
+    def pause_process(self, process_id: str) -> str:
+        """Ask an execution to pause at the next safe point, wherever its worker is, and return its id.
+
+        Its worker hears of it within half a second, hands out nothing more, and pauses when the calls that are under
+        way have returned; what they give is recorded. ``wait`` tells when. The call that runs it raises TVPausedError.
+        An execution whose worker is dead is paused at once. ``restart`` leaves it alone until it is called again with
+        its id. Its children are paused with it, whichever worker is at them.
+
+        Raises TVProcessError if it has ended or is being stopped, and TVArgumentError for other operations.
+        """
+        return self._runner.pause(process_id)
+
     def wait(self, process_id: str, timeout: float | None = None) -> ProcessRecord:
         """Wait until a process has ended or is paused, wherever it runs, and return it.
 
@@ -389,6 +585,161 @@ class TableVault:
         """
         seconds = None if timeout is None else arguments.seconds("timeout", timeout)
         return watching.wait(self._journal, process_id, timeout=seconds)
+
+    def get_errors(
+        self,
+        name: str = "",
+        *,
+        table_name: str = "",
+        process_id: str = "",
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+        missing: bool = False,
+    ) -> pd.DataFrame:
+        """Return the rows that failed, of a process or a table: a row for each, none if there are none.
+
+        ``name`` is the id of a process, or the name of a table, whose newest instance of ``version`` is meant, or the
+        one that ``instance_id`` names (``TEMP_<version>`` is the one that is executed). Where both have the same name,
+        ``process_id`` or ``table_name`` says it clearly. Of a process that has ended it is the instance that it made.
+
+        The columns are ``builder``, ``row`` (a position), ``key`` (the primary key as text), ``status`` (``failed``: a
+        resume calls it again; ``skipped``: it is left empty), ``error_type``, ``message``, ``traceback``, ``attempts``,
+        ``seconds``, ``cost``, ``tokens``, and ``inputs``: what its function was called with, as JSON text. With
+        ``missing`` rows of a partial instance or an unfinished process whose functions weren't called yet are there,
+        too, with the status ``missing``.
+
+        Raises TVArgumentError for a name that is unknown, TVProcessError for a process of which nothing is left.
+        """
+        from tablevault_like.failures import Failures
+
+        given = [each for each in (name, table_name, process_id) if each]
+        if len(given) != 1:
+            raise TVArgumentError("Give one of them: name, table_name or process_id.")
+        failures = Failures(self._journal.catalog, self._journal.layout, missing=missing)
+        which = Which(instance_id or None, version or BASE_VERSION, active_only=True)
+        if process_id:
+            return failures.of_process(process_id)
+        return failures.of_table(table_name, which) if table_name else failures.of(name, which)
+
+    # --- looking into it
+
+    def get_process_history(
+        self,
+        table_name: str = "",
+        *,
+        operation: str = "",
+        author: str = "",
+        outcome: str = "",
+        since: datetime | str | float | None = None,
+        until: datetime | str | float | None = None,
+        named_only: bool = False,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return every process that has ended, the last one first: a row for each.
+
+        The columns are ``process_id``, ``operation``, ``table``, ``outcome`` (``completed``, ``reverted`` or
+        ``materialized``), ``author``, ``created_at``, ``started_at`` and ``ended_at`` (UTC), ``seconds``,
+        ``rows_made``, ``rows_reused``, ``rows_failed`` and ``rows_skipped`` (over all builders), ``cost``, ``tokens``,
+        ``claims`` (how many workers were at it), ``is_named``, ``parent_id``, ``error`` and ``arguments`` (dicts).
+
+        Each argument leaves some out: those about other tables, by other methods, by others, with another outcome,
+        that ended before ``since`` or from ``until`` on (a ``datetime``, text such as ``2026-07-21``, or seconds since
+        the epoch), or whose caller gave them no id. ``limit`` is how many, the last ones.
+
+        Raises TVArgumentError for an outcome or a time that can't be understood.
+        """
+        return self._monitor.history(
+            table=table_name or "",
+            operation=operation or "",
+            author=author or "",
+            outcome=outcome or "",
+            since=since,
+            until=until,
+            named_only=named_only,
+            limit=None if limit is None else arguments.count("limit", limit),
+        )
+
+    def inspect(
+        self,
+        name: str = "",
+        *,
+        table_name: str = "",
+        process_id: str = "",
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+        row: object = None,
+        builder: str = "",
+    ) -> Inspection:
+        """Return what is known of a process or an instance, and of one row of it.
+
+        ``name`` is the id of a process or of an instance, or the name of a table, whose newest instance of ``version``
+        is meant, or the one of ``instance_id`` (``TEMP_<version>`` is the one that is executed). Where a process and
+        a table have the same name, ``process_id`` or ``table_name`` says which.
+
+        It tells identity and provenance, and for each step how many rows are done, reused and failed. With ``row``
+        (a position, or a primary key: a value, or a dict of column and value) or ``builder``, ``rows`` has what was
+        given to each builder's function, or that builder's, for this row, and what came of it: without any, for row 0.
+
+        Raises TVArgumentError, with the nearest name, for what isn't there.
+        """
+        return self._monitor.inspect(
+            name=name or "",
+            table_name=table_name or "",
+            process_id=process_id or "",
+            instance_id=instance_id or "",
+            version=version or BASE_VERSION,
+            row=arguments.row(row),
+            builder=builder or "",
+        )
+
+    def quickcheck(self, ended: int = 5) -> list[QuickCheck]:
+        """Return a line for each process that hasn't ended, and for the last ``ended`` ones that have.
+
+        ``needs_attention`` tells of each whether it has failed, has lost its worker, was paused by an error, or has
+        rows that failed: nothing good comes of it by itself.
+        """
+        return self._monitor.checks(ended=arguments.count("ended", ended))
+
+    def report(
+        self,
+        name: str = "",
+        *,
+        table_name: str = "",
+        process_id: str = "",
+        instance_id: str = "",
+        version: str = BASE_VERSION,
+    ) -> str:
+        """Return a report of a process or an instance as Markdown, which are named as in ``inspect``.
+
+        It tells what was built, from what, by which builders, how long each step took, what was reused, what failed,
+        and what it cost. Raises TVArgumentError, with the nearest name, for what isn't there.
+        """
+        return self._monitor.report(
+            name=name or "",
+            table_name=table_name or "",
+            process_id=process_id or "",
+            instance_id=instance_id or "",
+            version=version or BASE_VERSION,
+        )
+
+    def why(
+        self, table_name: str, row: object, column: str, instance_id: str = "", version: str = BASE_VERSION
+    ) -> CellHistory:
+        """Return why a cell is what it is: who made it, with which code, of which inputs.
+
+        ``row`` is its position, or its primary key: a value, or a dict of column and value (which a key that is a
+        number needs, as a number is a position). The instance is the newest active one of ``version``, or the one of
+        ``instance_id``.
+
+        It tells the builder with its text, the code with its differences to the instance's origin, the resolved
+        inputs, the rows of the instances that these came from, artifacts, attempts, seconds and cost, and the process.
+        A cell that was reused is followed to the instance that made it. What was deleted since is said to be.
+
+        Raises TVArgumentError for a table, an instance, a row or a column that isn't there.
+        """
+        return self._monitor.why(
+            table_name, arguments.row(row), column, instance_id=instance_id or None, version=version or BASE_VERSION
+        )
 
     # --- reading
 
@@ -467,6 +818,81 @@ class TableVault:
         part = Part.read(columns=columns, filters=filters, rows=rows, full_artifact_path=full_artifact_path)
         return self._reader.batches(table_name, which, part, batch_size=batch_size)
 
+    def diff(
+        self,
+        table_name: str,
+        a: str = "",
+        b: str = "",
+        *,
+        key: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Difference:
+        """Return what is different between two instances of a table: ``a``, the old one, and ``b``, the new one.
+
+        Each is an instance id (``TEMP_<version>`` for what an execution has done by now), or a version, whose newest
+        instance is meant, active or not. By default they are the two newest of the table; without ``b`` it is the
+        newest; without ``a`` the one before ``b``, or what a temporary ``b`` begins with.
+
+        Rows are told by the ``key``, by default the primary key that the IndexBuilder names; else by their position,
+        and ``rows.note`` says why. ``columns`` are those that are compared, by default all. Missing values are equal
+        to one another, artifacts by their contents. Inputs, builders and code are compared in any case.
+
+        Nothing is run for it. What is returned is true if anything differs. Raises TVArgumentError for what isn't
+        there, and for a ``key`` that doesn't tell the rows apart.
+        """
+        from tablevault_like.comparison.comparing import Wanted, compare
+
+        names = (arguments.column_names("key", key), arguments.column_names("columns", columns))
+        return compare(self._reader, table_name, Wanted(a or None, b or None, *names))
+
+    @overload
+    def query(
+        self,
+        sql: str,
+        *,
+        parameters: Parameters | None = None,
+        as_arrow: Literal[False] = False,
+        full_artifact_path: bool = True,
+    ) -> pd.DataFrame: ...
+
+    @overload
+    def query(
+        self,
+        sql: str,
+        *,
+        parameters: Parameters | None = None,
+        as_arrow: Literal[True],
+        full_artifact_path: bool = True,
+    ) -> pa.Table: ...
+
+    def query(
+        self,
+        sql: str,
+        *,
+        parameters: Parameters | None = None,
+        as_arrow: bool = False,
+        full_artifact_path: bool = True,
+    ) -> pd.DataFrame | pa.Table:
+        """Return what a query gives that is written in SQL: DuckDB's, one SELECT statement. It needs the extra ``sql``.
+
+        ``stories`` is the newest active instance of that table, of whatever version; ``"stories@short"`` that of the
+        version ``short``; ``"stories@short_1_..."`` the instance of that id; ``"stories@TEMP_base"`` what an execution
+        has done by now. ``parameters`` are the values of ``?``, ``$1`` or ``$name`` in the text. Only what the query
+        names is opened, and only the columns and parts that it needs are read. It can't read anything else, and can't
+        change anything.
+
+        The frame has pandas' nullable dtypes, with ``as_arrow`` it is a ``pyarrow.Table``. Categories are their values.
+        Cells of dtype ``object`` that Arrow has no type for are tagged JSON, which DuckDB's functions for JSON read.
+        Cells of dtype ``artifact_string`` are absolute paths, unless ``full_artifact_path`` is false.
+        ``attrs["instances"]`` (in Arrow, the schema's metadata) tells which instances were read.
+
+        Raises TVArgumentError for an unknown table, with the nearest name, for what is no such query, for one that
+        can't be answered, and if DuckDB isn't installed.
+        """
+        values = arguments.query_parameters(parameters)
+        found = queries.query(self._reader, sql, parameters=values, full_artifact_path=full_artifact_path)
+        return found.to_arrow() if as_arrow else found.to_frame()
+
     def get_table_instances(self, table_name: str = "", version: str = "", include_temp: bool = False) -> list[str]:
         """Return the ids of a table's instances, oldest first; without a table, the names of all tables."""
         if not table_name:
@@ -478,7 +904,9 @@ class TableVault:
 
         All have ``description``, ``author`` and ``created``; a table what it was created with; an instance among others
         ``version``, ``active``, ``success``, ``rows``, ``columns`` (dtypes by name), ``origin``, ``dependencies`` (what
-        it was made from) and ``process_id``. Times are ISO 8601, in UTC.
+        it was made from) and ``process_id``. One that was imported has ``imported`` (vault, table, author, process,
+        sources), and one that took rows over from imported results has ``reused`` (builder, rows, and where they were
+        made). Times are ISO 8601, in UTC.
         """
         if instance_id and not table_name:
             raise TVArgumentError("An instance is described by instance_id and table_name; table_name is missing.")
@@ -569,11 +997,3 @@ class TableVault:
 
 def _opened(db_dir: str, author: str, is_verbose: bool, parent_id: str | None, lock_timeout: float) -> TableVault:
     return TableVault(db_dir, author, verbose=is_verbose, parent_id=parent_id, lock_timeout=lock_timeout)
-
-
-def _on_change(text: str) -> OnChange:
-    try:
-        return OnChange(text)
-    except ValueError:
-        allowed = ", ".join(repr(str(choice)) for choice in OnChange)
-        raise TVArgumentError(f"on_change={text!r} is not known. Use one of {allowed}.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from tablevault_like import TableVault
-from tablevault_like.builders import run
+from tablevault_like.builders import rows as row_wise
 from tests import library, tables
 
 PATIENT = 30.0
@@ -35,12 +36,16 @@ def execute(vault_dir: Path, table: str, process_id: str, parent_id: str | None 
 
 def execute_in_blocks(vault_dir: Path, table: str, process_id: str, rows: int) -> str:
     """Execute, and take rows over from the origin so many at a time, where it would be thousands."""
-    run._BLOCK = rows
+    row_wise._BLOCK = rows
     return TableVault(vault_dir, "bob", lock_timeout=PATIENT).execute_instance(table, process_id=process_id)
 
 
 def stop(vault_dir: Path, process_id: str, force: bool = False, materialize: bool = False) -> str:
     return TableVault(vault_dir, "bob").stop_process(process_id, force=force, materialize=materialize)
+
+
+def restart(vault_dir: Path) -> dict[str, str]:
+    return {name: str(outcome) for name, outcome in TableVault(vault_dir, "ada", restart=True).restarted.items()}
 
 
 def delete_instance(vault_dir: Path, table: str, instance_id: str) -> str:
@@ -52,6 +57,20 @@ def create_instance(vault_dir: Path, table: str, version: str, process_id: str) 
     return vault.create_instance(table, version, process_id=process_id)
 
 
+def export_instance(vault_dir: Path, path: Path, table: str, instance_id: str = "", builder: str | None = None) -> Path:
+    return TableVault(vault_dir, "bob").export_instance(table, instance_id, path=path, builder=builder).path
+
+
+def import_instance(vault_dir: Path, path: Path, process_id: str, with_code: bool = False) -> str:
+    vault = TableVault(vault_dir, "bob", lock_timeout=PATIENT)
+    return vault.import_instance(path, process_id=process_id or None, with_code=with_code)
+
+
+def import_with_umask(vault_dir: Path, path: Path, umask: int) -> str:
+    os.umask(umask)
+    return TableVault(vault_dir, "bob", create=True).import_instance(path)
+
+
 def write_package(vault_dir: Path, source: Path, process_id: str) -> str:
     return TableVault(vault_dir, "bob").create_code_module(copy_dir=source, process_id=process_id)
 
@@ -61,7 +80,13 @@ def delete_module(vault_dir: Path, module: str, process_id: str) -> str:
 
 
 def prune(vault_dir: Path, process_id: str) -> str:
-    return TableVault(vault_dir, "ada", lock_timeout=PATIENT).prune(process_id=process_id or None)
+    vault = TableVault(vault_dir, "ada", lock_timeout=PATIENT)
+    return vault.prune(dry_run=False, process_id=process_id or None).process_id or ""
+
+
+def prune_instances(vault_dir: Path, keep: int, process_id: str) -> str:
+    vault = TableVault(vault_dir, "ada", lock_timeout=PATIENT)
+    return vault.prune(keep, dry_run=False, process_id=process_id or None).process_id or ""
 
 
 def live_with_umask(vault_dir: Path, umask: int) -> None:
@@ -136,3 +161,15 @@ def as_nobody(
     os.setgid(65534)
     os.setuid(65534)
     return getattr(TableVault(vault_dir, "nobody"), method)(*arguments, **fields)
+
+
+def execute_with(vault_dir: Path, process_id: str, arguments: dict[str, Any]) -> str:
+    vault = TableVault(vault_dir, "bob", lock_timeout=0.3)
+    return vault.execute_instance("words", process_id=process_id, **arguments)
+
+
+def execute_and_log(vault_dir: Path, table: str, process_id: str, log: Path) -> str:
+    """Execute, and write what is logged to a file."""
+    logging.getLogger("tablevault_like").setLevel(logging.INFO)
+    logging.getLogger("tablevault_like").addHandler(logging.FileHandler(log))
+    return execute(vault_dir, table, process_id)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
 from tablevault_like import TableVault
+from tests import held
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-PAGE = CHECKOUT / "docs" / "compared-with-tablevault.md"
+PAGE = held.CHECKOUT / "docs" / "compared-with-tablevault.md"
 
 # What TableVault 0.1.1 offers: the methods of its class and their arguments, its functions, the fields of its builders.
 OFFERED = (
@@ -38,33 +35,16 @@ def rows() -> Iterator[tuple[str, str, str, list[str]]]:
     """Yield each row: the feature, what either does, and the tests. What only this library has is in three columns."""
     for line in PAGE.read_text().splitlines():
         if line.startswith("| ") and not line.startswith("| |"):
-            feature, *theirs, ours, held = re.split(r"(?<!\\)\|", line.strip("|"))
-            told = theirs[0].strip() if theirs else "nothing"
-            yield feature.strip(), told, ours.strip(), re.findall(r"`([^`]+)`", held)
+            feature, *theirs, ours, tests = held.cells(line)
+            yield feature, theirs[0] if theirs else "nothing", ours, held.named(tests)
 
 
 NAMED = sorted({test for *_, tests in rows() for test in tests})
 
 
-@cache
-def defined_in(path: Path) -> frozenset[str]:
-    """Return the tests of a file, as pytest names them, without their parameters."""
-    found = set()
-    for node in ast.parse(path.read_text(), path).body:
-        if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
-        elif isinstance(node, ast.FunctionDef):
-            found.add(node.name)
-    return frozenset(found)
-
-
 @pytest.mark.parametrize("test", NAMED)
 def test_every_test_that_is_named_is_there(test: str) -> None:
-    path, _, name = test.partition("::")
-
-    assert name.rpartition("::")[2].startswith("test_")
-    assert (CHECKOUT / path).is_file(), f"{PAGE.name} names {test}, and there is no such file"
-    assert name in defined_in(CHECKOUT / path), f"{PAGE.name} names {test}, which isn't there"
+    held.check(PAGE, test)
 
 
 def test_every_row_is_whole() -> None:

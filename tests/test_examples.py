@@ -364,6 +364,20 @@ class TestEvaluation:
         assert frame["total"].tolist() == [1, 1, 1, 3]
 
 
+@in_vault("llm")
+@pytest.mark.usefixtures("code")
+class TestLlm:
+    def test_a_model_is_asked_about_reviews(self, vault: TableVault) -> None:
+        build(vault, "llm/services")
+
+        frame = build(vault, "llm/reviews")
+
+        assert frame["mood"].tolist() == ["glad", "glad", "calm", "glad", "sad"]
+        assert frame["words"].tolist() == [7, 8, 4, 8, 6]
+        assert frame["longest"].tolist() == ["saved", "good", "monday", "tuesday", "sorry"]
+        assert frame["letters"].tolist() == [19, 23, 14, 26, 20]
+
+
 @in_vault("files")
 @pytest.mark.usefixtures("code")
 class TestFiles:
@@ -435,6 +449,41 @@ class TestFiles:
         strings = first.drop(columns="purpose").to_numpy().ravel().tolist()
         assert len({*strings}) == 15
         assert {len(each) for each in strings} == {20}
+
+
+@in_vault("stream")
+@pytest.mark.usefixtures("code")
+class TestStream:
+    def test_definitions_are_those_of_the_standard_library(self, vault: TableVault) -> None:
+        frame = build(vault, "stream/definitions")
+
+        found = frame[(frame["module"] == "enum") & (frame["name"] == "Enum")].iloc[0]
+        lines = Path(inspect.getsourcefile(Enum) or "").read_text().splitlines()
+        assert lines[found["line"] - 1].startswith("class Enum")
+        assert len(frame) > 5_000
+        assert found[["kind", "is_private", "letters"]].tolist() == ["class", False, 4]
+
+    def test_definitions_may_begin_anywhere(self, vault: TableVault) -> None:
+        whole = build(vault, "stream/definitions")
+        add(vault, "stream/definitions")
+
+        vault.execute_instance("definitions", start_at={"definitions_index": len(whole) - 3})
+
+        assert vault.get_dataframe("definitions")["name"].tolist() == whole["name"].tolist()[-3:]
+
+    def test_points_are_added_in_batches(self, vault: TableVault) -> None:
+        first = build(vault, "stream/points")
+        (origin_id,) = vault.get_table_instances("points")
+        add(vault, "stream/points", origin_id=origin_id)
+        text = vault.get_builder_str("points", "points_index", is_temp=True)
+        vault.create_builder_file("points", "points_index", text=text.replace("total_rows: 1000", "total_rows: 1300"))
+
+        process_id = vault.execute_instance("points")
+
+        frame = vault.get_dataframe("points")
+        assert len(frame) == 1300
+        pd.testing.assert_frame_equal(frame.head(900), first.head(900))
+        assert vault.get_process(process_id).steps[0].rows_reused == 900
 
 
 @in_vault("shop")

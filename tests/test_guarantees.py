@@ -32,7 +32,9 @@ from tablevault_like.errors import (
     TVBuilderError,
     TVFileError,
     TVLockError,
+    TVPausedError,
     TVProcessError,
+    TVRowsError,
     TVTableError,
     TVTimeoutError,
 )
@@ -512,6 +514,14 @@ def test_guarantee_14_told(vault: TableVault) -> None:
             ["row 0 of column 'page'", "'none.txt'"],
         ),
         TVFileError: (lambda: unreadable(vault), ["table.parquet", "Restore it from a backup"]),
+        TVPausedError: (
+            lambda: paused_meanwhile(vault),
+            ["'q'", "bob asked for it", "same process_id", "stop_process"],
+        ),
+        TVRowsError: (
+            lambda: some_fail(vault),
+            ["1 of 2 rows", "builder 'half'", "row 1", "ValueError", "get_errors('r')", "call again"],
+        ),
     }
     kinds = {kind for kind in vars(tv_errors).values() if isinstance(kind, type) and issubclass(kind, TableVaultError)}
     assert wrong.keys() == kinds - {TableVaultError, tv_errors.FencedError, tv_errors._LocatedError}
@@ -526,6 +536,30 @@ def written(vault: TableVault, frame: pd.DataFrame) -> None:
     vault.create_table("pages")
     vault.create_instance("pages", external_edit=True)
     vault.write_instance(frame, "pages", dtypes={"page": "artifact_string"})
+
+
+def paused_meanwhile(vault: TableVault) -> None:
+    """Execute rows, the first of which lets somebody else pause the process and hear of it."""
+    code = (
+        "from tablevault_like.process.run import LOCAL_RUNS\n"
+        "import time\n"
+        "from tablevault_like import TableVault\n"
+        "def rows(place):\n"
+        "    yield 1\n"
+        "    TableVault(place, 'bob').pause_process('q')\n"
+        "    while not LOCAL_RUNS['q'].stop.requested: time.sleep(0.01)\n"
+        "    yield 2\n"
+        "    yield 3\n"
+    )
+    begin(vault, "pauses", {"index": index("n", arguments={"place": vault.db_dir})}, code=code)
+    vault.execute_instance("pauses", process_id="q")
+
+
+def some_fail(vault: TableVault) -> None:
+    code = "def rows():\n    yield from [1, 0]\ndef halve(n):\n    if not n: raise ValueError('none')\n    return n\n"
+    halve = column("half", function="halve", arguments={"n": "<<self.n[index]>>"}, on_error="continue")
+    begin(vault, "halves", {"index": index("n"), "half": halve}, code=code)
+    vault.execute_instance("halves", process_id="r")
 
 
 def waited(vault: TableVault, process_id: str) -> None:

@@ -116,7 +116,7 @@ class TestAnotherUser:
         ("method", "arguments"),
         [
             ("set_description", ("mine",)),
-            ("prune", ()),
+            ("prune", (1, None, False)),
             ("create_table", ("mine",)),
             ("execute_instance", ("words", "edited")),
         ],

@@ -19,38 +19,60 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 # package that they are in: each may import those before it. Its __init__ stands at the right. "*" stands for all
 # modules of the package that aren't named: none of them imports another.
 LAYERS = {
-    "0 words": ["errors model layout"],
-    "1a ground": ["storage: files drafts links descriptions manifests places replacements"],
+    "0 words": ["errors limits model layout"],
+    "1a ground": ["storage: files drafts links descriptions manifests places replacements", "tapes: members xz"],
     "1b ground": ["catalog: schema forks catalog tables *"],
     "2 parts": [
         "locks",
-        "storage: tags values digests artifacts rows arrow arrow_names columns dtypes operands filters tables",
+        (
+            "storage: tags values digests artifacts rows arrow arrow_names columns dtypes operands filters tables "
+            "exchange datasets"
+        ),
         (
             "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver "
             "resolve arguments"
         ),
         (
             "functions: canonical constants file_arguments sources scopes signature imports modules units names "
-            "reach fingerprint written origins standalone unpickled pickled given builtin.declared builtin.* builtin"
+            "reach fingerprint written origins standalone unpickled pickled given builtin.declared "
+            "builtin.llm.schemas builtin.llm.answers builtin.llm.backends builtin.llm.asking builtin.llm builtin.* "
+            "builtin"
         ),
-        "engines: base *",
+        "engines: base pace attempts *",
     ],
     "3 building | process": [
         (
-            "builders: document form spec inputs order recipe plan changes template hashing results frames "
-            "provenance reuse recording run partial checkpoint"
+            "builders: document form spec inputs order recipe plan changes template hashing results frames failures "
+            "provenance reuse gathered spending recording commits task rows batches streams wholes takeover run "
+            "partial stages anew checkpoint"
         ),
         (
-            "process: state interrupts context journal run operation waiting records watching life workers "
-            "housekeeping endings stopping driving start runner"
+            "process: state interrupts context journal run operation pauses waiting records watching life workers "
+            "housekeeping endings stopping pausing driving start runner"
         ),
     ],
-    "4 operations": ["operations: sources code_files artifact_views folders publication execution planning finished *"],
+    "3b bundles": ["bundles: label unpacking verification opening"],
+    "4 operations": [
+        (
+            "operations: sources code_files artifact_views folders publication bundled_code imported execution "
+            "planning finished rules instances again trash retention prunable *"
+        )
+    ],
     "5a founding": ["founding"],
     "5b around": [
-        *("arguments", "reading", "tree", "background", "monitor: *", "check"),
+        *("arguments", "reading failures", "tree", "displays background", "check"),
+        (
+            "monitor: words showing records made declared reasons inputs durations stages situation outlook unknowns "
+            "unmoved reusing index_rows forecast sample planned resolving cells inspection checks history report "
+            "monitor"
+        ),
         "migration: report names draft old cells builder_texts artifacts history scope instances recording migrating",
-        "archive: members progress databases xz labels spool contents finished verification completion *",
+        "archive: progress databases labels spool contents finished verification completion *",
+        "mapping: limits meaning cache handing showing running frames job rows extraction",
+    ],
+    "5c looking, and exports": [
+        "bundles: unfinished results packing",
+        *("queries", "comparison: records cells rows texts sides *"),
     ],
     "6 face": ["vault typing __init__"],
     "7a shell": [

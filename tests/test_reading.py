@@ -238,7 +238,7 @@ class TestPartOfAFrame:
         vault.rename_table("texts", "papers")
         first = next(batches)
         vault.delete_table("texts")
-        vault.prune()
+        vault.prune(dry_run=False)
 
         assert [int(batch["year"].iloc[0]) for batch in (first, *batches)] == [2019, 2020, 2021, 2022]
 

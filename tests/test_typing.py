@@ -38,7 +38,7 @@ def classes(annotation: object, seen: set[type]) -> set[type]:
     if isinstance(annotation, type) and annotation.__module__.startswith("tablevault_like.") and annotation not in seen:
         seen.add(annotation)
         if is_dataclass(annotation):
-            hints = typing.get_type_hints(annotation)
+            hints = typing.get_type_hints(annotation, localns=NAMES)
             for field in fields(annotation):
                 classes(hints[field.name], seen)
     return seen
@@ -56,6 +56,7 @@ def test_every_type_can_be_imported() -> None:
     found = {cls.__name__: cls for cls in spoken()}
 
     assert found.keys() >= {"ProcessRecord", "StepRecord", "TrashRecord", "Archived", "LeftOut", "Progress", "Report"}
+    assert found.keys() >= {"RowChanges", "Column", "Prunable"}
     for name, cls in found.items():
         assert any(getattr(place, name, None) is cls for place in PLACES), f"nobody can import {name}"
 

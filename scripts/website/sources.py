@@ -21,9 +21,9 @@ from pathlib import Path
 from scripts.website import commands, examples
 
 NAVIGATION = {
-    "First steps": ("readme", "examples"),
-    "Making tables": ("vault", "builders", "references", "functions", "artifacts", "reuse"),
-    "Safe and sound": ("processes-and-failures", "archive", "migration"),
+    "First steps": ("readme", "examples", "mapping"),
+    "Making tables": ("vault", "builders", "references", "functions", "artifacts", "reuse", "comparing"),
+    "Safe and sound": ("processes-and-failures", "runs", "inspecting", "bundles", "archive", "migration"),
     "Reference": ("command-line", "commands", "python"),
     "Behind it": ("compared-with-tablevault", "design-notes/index", "changelog"),
 }

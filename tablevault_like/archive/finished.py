@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tablevault_like.archive.contents import Placed
-from tablevault_like.archive.members import Member
 from tablevault_like.archive.spool import DEEPEST, LeftOut
 from tablevault_like.catalog import Catalog, instances, tables
 from tablevault_like.errors import TVFileError
 from tablevault_like.layout import InstanceLayout, Layout
 from tablevault_like.storage import manifests, places
+from tablevault_like.tapes.members import Member
 
 
 class Vanished(Exception):  # noqa: N818 - no error for whoever begins anew

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tablevault_like.archive.members import Unfit
+from tablevault_like.tapes.members import Unfit
 
 NAME = "tablevault-archive.json"
 LONGEST = 64 << 10

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tablevault_like import founding
-from tablevault_like.archive import labels, members
+from tablevault_like.archive import labels
 from tablevault_like.archive.contents import collect
 from tablevault_like.archive.finished import FinishedInstance, Vanished
 from tablevault_like.archive.labels import Label
-from tablevault_like.archive.members import CHUNK, Member
 from tablevault_like.archive.progress import Observer, Stage, Watch
 from tablevault_like.archive.spool import LeftOut, Spool
 from tablevault_like.catalog import Catalog
@@ -27,6 +26,8 @@ from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.layout import Layout
 from tablevault_like.process.journal import Journal
 from tablevault_like.storage import drafts, files
+from tablevault_like.tapes import members
+from tablevault_like.tapes.members import CHUNK, Member
 
 _ATTEMPTS = 3
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tablevault_like.archive.databases import Copy
-from tablevault_like.archive.members import CHUNK, Member
 from tablevault_like.errors import TVFileError
 from tablevault_like.storage import files
+from tablevault_like.tapes.members import CHUNK, Member
 
 DEEPEST = 100
 """How many folders may lie in one another."""

@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tablevault_like import founding
-from tablevault_like.archive import labels, members, verification
+from tablevault_like.archive import labels, verification
 from tablevault_like.archive.completion import complete
 from tablevault_like.archive.labels import Label
-from tablevault_like.archive.members import Member, Unfit
 from tablevault_like.archive.progress import Observer, Stage, Watch
 from tablevault_like.archive.spool import DEEPEST
-from tablevault_like.archive.xz import Unpacked
 from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.layout import Layout
 from tablevault_like.storage import drafts, files
+from tablevault_like.tapes import members
+from tablevault_like.tapes.members import Member, Unfit
+from tablevault_like.tapes.xz import Unpacked
 
 _LONGEST_NAME = 255
 

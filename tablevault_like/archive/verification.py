@@ -15,7 +15,6 @@ from pathlib import Path
 import tablevault_like.operations  # noqa: F401 - registers every operation
 from tablevault_like.archive import databases
 from tablevault_like.archive.contents import SIDECARS, Known, instance_suffix, name_of
-from tablevault_like.archive.members import Unfit
 from tablevault_like.archive.progress import Watch
 from tablevault_like.catalog import Catalog, schema
 from tablevault_like.catalog.processes import ProcessRow
@@ -25,6 +24,7 @@ from tablevault_like.model import InstanceRecord, TableRecord, check_process_id,
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.operation import REGISTRY, rebuild
 from tablevault_like.storage import files, manifests, places
+from tablevault_like.tapes.members import Unfit
 
 _TABLE_FOLDER = re.compile(r"[A-Za-z0-9_-]{1,100}(~[0-9]{1,6})?")
 _ROW_OBJECTS = {"builders", "codes", "meta", "results", "rows"}

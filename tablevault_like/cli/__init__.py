@@ -8,11 +8,15 @@ from pathlib import Path
 
 from tablevault_like.cli import (  # noqa: F401 - imported for the commands that they register
     archive,
+    bundles,
+    comparing,
     contents,
     execution,
+    failures,
     housekeeping,
     instances,
     migration,
+    monitoring,
     processes,
     show,
     sources,

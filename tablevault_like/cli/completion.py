@@ -63,6 +63,12 @@ def process_ids(vault: TableVault, _: typer.Context) -> Iterator[str]:
     return iter(vault.get_active_processes())
 
 
+@_completion
+def processes_and_tables(vault: TableVault, _: typer.Context) -> list[str]:
+    """Offer the processes that haven't ended, and the tables."""
+    return [*vault.get_active_processes(), *vault.get_table_instances()]
+
+
 def _table(vault: TableVault, ctx: typer.Context) -> str | None:
     """Return the table that stands in the command: while an option lacks its value, only the shell's words tell."""
     if ctx.params.get("table"):

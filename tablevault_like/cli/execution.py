@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,7 @@ import typer
 
 from tablevault_like.cli.app import Panel, command
 from tablevault_like.cli.errors import ExitCode
-from tablevault_like.cli.formats import counted, duration, rate
+from tablevault_like.cli.formats import counted, duration, progress, rate
 from tablevault_like.cli.instances import made_by
 from tablevault_like.cli.options import Table, TemporaryVersion
 from tablevault_like.cli.output import ClosedOutput, Listing, note
@@ -24,6 +24,7 @@ from tablevault_like.cli.words import command_line
 from tablevault_like.errors import TableVaultError, TVArgumentError
 from tablevault_like.model import (
     BASE_VERSION,
+    Existing,
     InstanceRecord,
     OnChange,
     ProcessRecord,
@@ -48,45 +49,104 @@ def execute(
     on_change: Annotated[
         OnChange, typer.Option("--on-change", help="What to do if builders or code have changed since it was started.")
     ] = OnChange.ERROR,
-    force: Annotated[bool, typer.Option("--force", help="Compute rows anew that the origin has already.")] = False,
+    existing: Annotated[
+        Existing, typer.Option("--existing", help="What to do with a run that --process-id has already.")
+    ] = Existing.AUTO,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute all rows anew: with --process-id, --existing rerun.")
+    ] = False,
+    force_execute: Annotated[
+        bool, typer.Option("--force-execute", help="Compute rows anew that the origin has already.")
+    ] = False,
+    until: Annotated[
+        str, typer.Option("--until", metavar="BUILDER", help="Stop when this builder is done, and pause.")
+    ] = "",
+    from_builder: Annotated[
+        str, typer.Option("--from-builder", metavar="BUILDER", help="Make this builder and all that need it anew.")
+    ] = "",
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", metavar="WHAT=LIMIT", help="Pause after so many seconds, rows, failures or cost."),
+    ] = None,
+    progress: Annotated[
+        bool, typer.Option("--progress/--no-progress", help="Show how far it is: bars, or a line every few seconds.")
+    ] = True,
     background: Annotated[
         bool, typer.Option("--background", help="Return at once, and go on in the background.")
     ] = False,
+    start_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--start-at",
+            metavar="BUILDER=OFFSET",
+            help="Let the source of this generator begin there. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Build a temporary instance by its builders, row by row, and materialize it.
 
     With --process-id (or --resumable, which makes one) what a builder's function raises, Ctrl-C and a crash only pause
     the process: finished rows are kept, and the command that is printed when it has begun goes on with the rest.
     Without it they revert the process.
+
+    A stage that is reached (--until) and a --budget that is used up pause the process, too; the exit code is 0 then.
     """
+    if force and existing not in (Existing.AUTO, Existing.RERUN):
+        raise typer.BadParameter(f"--force is --existing rerun, so it can't be used with --existing {existing}.")
     if resumable and session.process_id is not None:
         raise typer.BadParameter("--resumable makes a new process id, so it can't be used with --process-id.")
     if resumable:
         session = replace(session, process_id=new_process_id())
-    with _told_how_to_go_on(session, table, version), session.output.reserved():
+    offsets = _offsets(start_at or ())
+    with _told_how_to_go_on(session, table, version, offsets), session.output.reserved():
         finished = session.run(
             partial(
                 session.vault.execute_instance,
                 table,
                 version,
-                force,
+                # What has no id has no run that could be made anew.
+                force_execute or (force and session.process_id is None),
                 background=background,
                 on_change=on_change,
+                existing=Existing.RERUN if force and session.process_id is not None else existing,
+                until=until,
+                from_builder=from_builder,
+                budget=_limits(budget or ()),
+                start_at=offsets,
+                progress=progress,
             )
         )
-    _give(session, finished, made_by(session, finished.record.process_id, table))
-    if not finished.record.is_alive and finished.record.state not in (State.COMPLETED, State.MATERIALIZED):
+    record = finished.record
+    _give(session, finished, made_by(session, record.process_id, table))
+    is_as_wanted = record.paused_on_request or record.state in (State.COMPLETED, State.MATERIALIZED)
+    if not record.is_alive and not is_as_wanted:
         raise typer.Exit(ExitCode.PROCESS)
 
 
+def _limits(given: Sequence[str]) -> dict[str, float] | None:
+    """Read limits such as ``cost=5``.
+
+    >>> _limits(["seconds=3600", "cost=0.5"])
+    {'seconds': 3600, 'cost': 0.5}
+    """
+    limits: dict[str, float] = {}
+    for each in given:
+        name, _, value = each.partition("=")
+        try:
+            limits[name] = float(value) if "." in value or "e" in value.lower() else int(value)
+        except ValueError:
+            raise typer.BadParameter(f"--budget {each}: give a limit as seconds=3600, rows=100 or cost=5.") from None
+    return limits or None
+
+
 @contextmanager
-def _told_how_to_go_on(session: Writing, table: str, version: str) -> Iterator[None]:
+def _told_how_to_go_on(session: Writing, table: str, version: str, start_at: Mapping[str, int]) -> Iterator[None]:
     """Tell how to go on with a named process as soon as it has begun: with what is refused before, nobody can go on."""
     if session.process_id is None:
         yield
         return
     process_id, vault = session.process_id, session.vault
-    line = resume_line(session, process_id, {"table_name": table, "version": version})
+    line = resume_line(session, process_id, {"table_name": table, "version": version, "start_at": start_at})
     before, is_told, is_over = _claim(vault, process_id), threading.Event(), threading.Event()
 
     def tell_if_begun() -> None:
@@ -131,17 +191,23 @@ def _give(session: Writing, finished: Finished, made: InstanceRecord | None) -> 
         "instance_id": made and made.instance_id,
         "rows": made and made.rows,
         "rows_reused": record.rows_reused,
+        "pause_reason": record.pause_reason,
+        "completed_through": record.completed_through,
         "steps": record.steps,
     }
-    session.output.give(document, lambda: list(_told(finished, made)))
+    session.output.give(document, lambda: list(_told(session, finished, made)))
 
 
-def _told(finished: Finished, made: InstanceRecord | None) -> Iterator[str | Listing]:
+def _told(session: Writing, finished: Finished, made: InstanceRecord | None) -> Iterator[str | Listing]:
     record = finished.record
     if finished.had_completed:
         yield f"Process {record.process_id!r} had completed before; nothing was done."
     elif record.is_alive:
         yield f"Process {record.process_id!r} runs in the background: `tvl ps {record.process_id}` tells how far it is."
+    elif record.paused_on_request:
+        yield steps(record)
+        line = resume_line(session, record.process_id, record.arguments)
+        yield f"Process {record.process_id!r} is paused: {record.pause_reason}. To go on: {line}"
     elif record.state is not State.COMPLETED:
         yield f"Process {record.process_id!r} is {record.status}: `tvl ps {record.process_id}` tells why."
     else:
@@ -159,13 +225,36 @@ def resume_line(session: Session, process_id: str, arguments: Mapping[str, Any])
     """
     version = {} if arguments["version"] == BASE_VERSION else {"version": arguments["version"]}
     line = command_line("execute_instance", table_name=arguments["table_name"], **version, process_id=process_id)
+    for builder, offset in arguments.get("start_at", {}).items():
+        line += f" --start-at {shlex.quote(f'{builder}={offset}')}"
     return line if session.db_dir is None else f"{line} --db-dir {shlex.quote(session.db_dir)}"
 
 
 def steps(record: ProcessRecord) -> Listing:
-    """Return the steps of a process: how many rows each has done, and how fast."""
-    right = ("ROWS", "REUSED", "FAILED", "TIME", "RATE")
-    return Listing(("STEP", "STATE", *right), [_step(step) for step in record.steps], right=right)
+    """Return the steps of a process: how many rows each has done, and batches, and how fast; what they cost if told."""
+    right = ["ROWS", "REUSED", "FAILED", "TIME", "RATE"]
+    more = {
+        "SKIPPED": [f"{step.rows_skipped:,}" if step.rows_skipped else "" for step in record.steps],
+        "COST": [f"{step.cost:,.6g}" if step.cost else "" for step in record.steps],
+        "TOKENS": [f"{step.tokens:,}" if step.tokens else "" for step in record.steps],
+    }
+    told = {name: cells for name, cells in more.items() if any(cells)}
+    rows = [[*_step(step), *(cells[place] for cells in told.values())] for place, step in enumerate(record.steps)]
+    right += told
+    if any(step.batch_size is not None for step in record.steps):
+        right.insert(1, "BATCHES")
+        for row, step in zip(rows, record.steps, strict=True):
+            row.insert(3, batches(step))
+    return Listing(("STEP", "STATE", *right), rows, right=right)
+
+
+def batches(step: StepRecord | None) -> str:
+    """Return how many batches of a step are done, of how many: nothing if it doesn't work in batches.
+
+    >>> batches(StepRecord("ask", False, 1.0, None, 25, 10, 0, 0, batch_size=10))
+    '1 of 3'
+    """
+    return progress(step.batches_done, step.batches_total) if step is not None and step.batches_done is not None else ""
 
 
 def _step(step: StepRecord) -> list[str | tuple[str, str]]:
@@ -183,6 +272,16 @@ def _step(step: StepRecord) -> list[str | tuple[str, str]]:
         duration(seconds),
         rate(step.rows_done / seconds) if seconds and step.rows_done else "",
     ]
+
+
+def _offsets(given: Sequence[str]) -> dict[str, int]:
+    offsets = {}
+    for text in given:
+        builder, equals, offset = text.partition("=")
+        if not builder or not equals or not offset.isdecimal():
+            raise typer.BadParameter(f"--start-at is given as BUILDER=OFFSET, such as pages_index=3000, not {text!r}.")
+        offsets[builder] = int(offset)
+    return offsets
 
 
 def _seconds(record: ProcessRecord) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated
@@ -11,19 +13,21 @@ import typer
 from tablevault_like.cli import completion
 from tablevault_like.cli.app import Panel, command
 from tablevault_like.cli.errors import ExitCode
-from tablevault_like.cli.execution import resume_line, steps
+from tablevault_like.cli.execution import batches, resume_line, steps
 from tablevault_like.cli.formats import counted, duration, moment, progress, rate, status, target
 from tablevault_like.cli.instances import made_by
 from tablevault_like.cli.output import Cell, Facts, Listing, jsonable
 from tablevault_like.cli.session import Driving, Session
 from tablevault_like.cli.words import as_commands
 from tablevault_like.layout import Layout
-from tablevault_like.model import ProcessRecord, State, new_process_id
+from tablevault_like.model import ProcessRecord, State, StepRecord, new_process_id
 from tablevault_like.vault import TableVault
 
 ProcessArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The process.", autocompletion=completion.process_ids)
 ]
+
+_WATCH_SECONDS = 1.0
 
 
 @command("ps", panel=Panel.PROCESSES, example="tvl ps")
@@ -34,21 +38,35 @@ def ps(
     ] = "",
     *,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of its last error.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it every second anew, while a worker is at it.")] = False,
 ) -> None:
     """Show what is under way, or one process in full.
 
     A process that is interrupted has lost its worker; a waiting one waits for locks. Children stand below their parent.
     """
+    while True:
+        if watch and sys.stdout.isatty():
+            sys.stdout.write("\x1b[2J\x1b[H")  # the whole screen, from its upper left corner
+        is_under_way = _show(session, process_id, with_traceback=traceback)
+        if not watch or not is_under_way:
+            return
+        sys.stdout.flush()
+        time.sleep(_WATCH_SECONDS)
+
+
+def _show(session: Session, process_id: str, *, with_traceback: bool) -> bool:
+    """Show one process, or what is under way; tell whether a worker is at it."""
     if process_id:
         record = session.vault.get_process(process_id)
         log = Layout(session.folder.absolute()).process(record.process_id).output_log
         output = str(log) if log.is_file() else None
         document = {**_document(session, record), "output": output}
-        session.output.give(document, lambda: list(_in_full(session, record, output, with_traceback=traceback)))
-        return
+        session.output.give(document, lambda: list(_in_full(session, record, output, with_traceback=with_traceback)))
+        return record.is_alive
     active = session.vault.get_active_processes()
     documents = [_document(session, record) for record in active.values()]
     session.output.give(documents, lambda: list(_overview(session, active)))
+    return any(record.is_alive for record in active.values())
 
 
 @command("stop", panel=Panel.PROCESSES, example="tvl stop my-run --materialize")
@@ -83,6 +101,30 @@ def stop(
     session.output.give(document, lambda: sentence)
 
 
+@command("pause", panel=Panel.PROCESSES, example="tvl pause my-run")
+def pause(session: Driving, process_id: ProcessArgument) -> None:
+    """Ask an execution to pause when the rows that are under way are done.
+
+    One whose worker is dead is paused at once. `tvl restart` leaves it alone; the command that began it
+    goes on with it.
+    """
+    session.vault.pause_process(process_id)
+    record = session.vault.get_process(process_id)
+
+    def people() -> Iterator[str]:
+        if record.is_alive:
+            yield (
+                f"Process {process_id!r} pauses as soon as the calls under way have returned: `tvl wait {process_id}` "
+                "tells when."
+            )
+            return
+        yield f"Process {process_id!r} is {record.status}."
+        if line := _resume_line(session, record):
+            yield f"  To go on: {line}"
+
+    session.output.give(_document(session, record), lambda: list(people()))
+
+
 @command("wait", panel=Panel.PROCESSES, example="tvl wait my-run --timeout 3600")
 def wait(
     session: Session,
@@ -94,7 +136,8 @@ def wait(
 ) -> None:
     """Wait until a process has ended or is paused, wherever it runs.
 
-    The exit code is 0 if it has completed (or what it had done was kept), 9 if the time was over before that, else 6.
+    The exit code is 0 if it has completed, has reached the stage that it was to stop after, or was kept in part; 9 if
+    the time was over before that; else 6.
     """
     record = session.vault.wait(process_id, timeout)
 
@@ -104,7 +147,7 @@ def wait(
             yield from _remarks(session, record)
 
     session.output.give(_document(session, record), lambda: list(people()))
-    if record.state not in (State.COMPLETED, State.MATERIALIZED):
+    if record.state not in (State.COMPLETED, State.MATERIALIZED) and not _has_reached_stage(record):
         raise typer.Exit(ExitCode.PROCESS)
 
 
@@ -152,6 +195,8 @@ def _document(session: Session, record: ProcessRecord) -> dict[str, object]:
     """Return all that is known of a process, its state as people see it, and the command that goes on with it."""
     known = jsonable(replace(record, next_steps=as_commands(record.next_steps)))
     assert isinstance(known, dict)
+    for told, step in zip(known["steps"], record.steps, strict=True):
+        told |= {"batches_done": step.batches_done, "batches_total": step.batches_total}
     return {**known, "status": status(record)[0], "resume": _resume_line(session, record)}
 
 
@@ -186,8 +231,12 @@ def _remarks(session: Session, record: ProcessRecord) -> Iterator[str]:
     """Yield what it waits for, its last error, and what to do next."""
     if record.waits_for:
         yield f"  waits for {', '.join(record.waits_for)}"
+    if of_all := batches(_shown_step(record)):
+        yield f"  {of_all} batches done"
     if record.rows_failed:
         yield f"  {counted(record.rows_failed, 'row')} failed"
+    if record.rows_skipped:
+        yield f"  {counted(record.rows_skipped, 'row')} skipped"
     if record.rows_reused:
         yield f"  {counted(record.rows_reused, 'row')} reused"
     if record.error is not None:
@@ -222,8 +271,12 @@ def _in_full(session: Session, record: ProcessRecord, output: str | None, *, wit
         ("target", target(record.arguments)),
         ("state", status(record)),
         ("rows", progress(record.rows_done, record.rows_total)),
+        ("batches", batches(_shown_step(record))),
         ("failed", (f"{record.rows_failed:,}" if record.rows_failed else "", "red")),
+        ("skipped", (f"{record.rows_skipped:,}" if record.rows_skipped else "", "red")),
         ("reused", f"{record.rows_reused:,}" if record.rows_reused else ""),
+        ("cost", f"{record.cost:,.6g}" if record.cost else ""),
+        ("tokens", f"{record.tokens:,}" if record.tokens else ""),
         ("rate", rate(record.rate)),
         ("left", duration(record.remaining)),
         ("author", record.author),
@@ -239,6 +292,7 @@ def _in_full(session: Session, record: ProcessRecord, output: str | None, *, wit
         ("output", output or ""),
         ("error", (f"{record.error.type}: {record.error.message}" if record.error else "", "red")),
         ("to go on", _resume_line(session, record) or ""),
+        ("complete", f"through {record.completed_through}" if record.completed_through else ""),
         ("next", as_commands(record.next_steps)),
     ]
     yield Facts(facts)
@@ -250,12 +304,28 @@ def _in_full(session: Session, record: ProcessRecord, output: str | None, *, wit
         yield record.error.traceback.rstrip()
 
 
+def _shown_step(record: ProcessRecord) -> StepRecord | None:
+    """Return the step that is under way, else the last one that has rows: the one whose rows a process shows."""
+    with_rows = [step for step in record.steps if step.rows_total is not None or step.rows_done]
+    under_way = (step for step in record.steps if step.started_at is not None and not step.is_done)
+    return next(under_way, with_rows[-1] if with_rows else None)
+
+
 def _resume_line(session: Session, record: ProcessRecord) -> str | None:
     """Return the command that goes on with an execution on which nobody works, ``None`` for all else."""
     is_idle = record.is_named and not record.is_alive and record.state in (State.PAUSED, State.RUNNING)
     if not is_idle or record.operation != "execute_instance":
         return None
     return resume_line(session, record.process_id, record.arguments)
+
+
+def _has_reached_stage(record: ProcessRecord) -> bool:
+    """Tell whether a process is paused because the builder is done that it was to stop after."""
+    return (
+        record.paused_on_request
+        and record.completed_through is not None
+        and record.completed_through == record.arguments.get("until")
+    )
 
 
 def _worker(record: ProcessRecord) -> str:

@@ -17,7 +17,7 @@ from tablevault_like.cli.output import Output
 from tablevault_like.cli.places import find_vault
 from tablevault_like.errors import TVArgumentError
 from tablevault_like.layout import Layout
-from tablevault_like.model import ProcessRecord
+from tablevault_like.model import ProcessRecord, State
 from tablevault_like.reading import Reader
 from tablevault_like.vault import TableVault
 
@@ -81,7 +81,7 @@ class Writing(Driving):
 
     def run(self, call: Callable[..., str]) -> Finished:
         """Call a method of the vault with the process id that was given, and return what became of the process."""
-        had_completed = self._has_completed()
+        before = self._completed()
         try:
             process_id = call(process_id=self.process_id)
         except (KeyboardInterrupt, SystemExit) as error:
@@ -89,7 +89,8 @@ class Writing(Driving):
             if not getattr(error, "__notes__", ()):
                 error.add_note("Nothing had begun.")
             raise
-        return Finished(self.vault.get_process(process_id), had_completed)
+        record = self.vault.get_process(process_id)
+        return Finished(record, had_completed=before is not None and before.epoch == record.epoch)
 
     def give(self, finished: Finished, sentence: str, **known: object) -> None:
         """Print what a process has done: a sentence, or as JSON its id and what is known of it."""
@@ -98,8 +99,12 @@ class Writing(Driving):
         nothing = f"Process {record.process_id!r} had completed before; nothing was done."
         self.output.give(document, lambda: nothing if finished.had_completed else sentence)
 
-    def _has_completed(self) -> bool:
+    def _completed(self) -> ProcessRecord | None:
+        """Return the process if it has completed."""
+        if self.process_id is None:
+            return None
         try:
-            return self.process_id is not None and self.vault.get_process_completion(self.process_id)
+            record = self.vault.get_process(self.process_id)
         except TVArgumentError:
-            return False
+            return None
+        return record if record.state in (State.COMPLETED, State.MATERIALIZED) else None

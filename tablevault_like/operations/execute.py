@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tablevault_like.catalog import Database, instances, locks, processes
 from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
 from tablevault_like.layout import ProcessLayout
+from tablevault_like.limits import Budget
 from tablevault_like.model import (
     BASE_VERSION,
+    Existing,
     LockRequest,
     OnChange,
     Resource,
 )
 from tablevault_like.operations import planning, publication
+from tablevault_like.operations.again import begin_again, check_takeover, renewal
 from tablevault_like.operations.publication import Publication
+from tablevault_like.operations.rules import check_batches, check_start_at
 from tablevault_like.process.operation import HOW, Declaration, Operation, View
 from tablevault_like.process.run import Run
 from tablevault_like.storage import files, places
@@ -39,19 +44,46 @@ class ExecuteInstance(Operation):
     reads_files = True
     keeps_inputs = True
     can_materialize = True
+    can_pause = True
 
     table_name: str
     version: str = BASE_VERSION
     force_execute: bool = False
     background: bool = field(default=False, metadata=HOW)
     on_change: OnChange = field(default=OnChange.ERROR, metadata=HOW)
+    existing: Existing = field(default=Existing.AUTO, metadata=HOW)
+    until: str | None = field(default=None, metadata=HOW)
+    from_builder: str | None = field(default=None, metadata=HOW)
+    budget: Mapping[str, float] | None = field(default=None, metadata=HOW)
+    """What ``limits.Budget.read`` reads."""
+    start_at: Mapping[str, int] = field(default_factory=dict)
+    """For builders whose function is a generator: where its source begins."""
 
     def __post_init__(self) -> None:
         # Rebuilt from its record, it is given plain text.
         object.__setattr__(self, "on_change", OnChange(self.on_change))
+        object.__setattr__(self, "existing", Existing(self.existing))
 
     def for_restart(self) -> Self:
-        return replace(self, on_change=OnChange.ERROR)
+        return replace(self, on_change=OnChange.ERROR, existing=Existing.AUTO)
+
+    def on_existing(self) -> Existing:
+        return self.existing
+
+    def renewal(self, view: View, process_id: str) -> Operation | None:
+        return renewal(view, self.table_name, self.version, process_id)
+
+    def differences(self, recorded: Mapping[str, Any]) -> list[str]:
+        if self.existing is Existing.RERUN:
+            # It reuses nothing in any case.
+            recorded = {**recorded, "force_execute": self.force_execute}
+        return super().differences(recorded)
+
+    def check(self) -> None:
+        if self.force_execute and self.from_builder is not None:
+            raise TVArgumentError(
+                "force_execute computes all rows anew, and from_builder those of some builders. Leave out one of them."
+            )
 
     def has_progress(self, folder: ProcessLayout) -> bool:
         from tablevault_like.storage.rows import RowStore
@@ -69,6 +101,10 @@ class ExecuteInstance(Operation):
                 "with write_instance()."
             )
         planned = planning.plan(view, temporary)
+        self._check_stages(planned.plan)
+        if self.from_builder is not None:
+            check_takeover(view, planned.plan, self.from_builder)
+        check_start_at(planned.plan, self.start_at)
         needed = [LockRequest.exclusive(Resource.instance(self.table_name, temporary.instance_id))]
         needed += planning.input_locks(planned.plan)
         while_claiming = (
@@ -78,6 +114,7 @@ class ExecuteInstance(Operation):
         return Declaration(tuple(needed), while_claiming, planned)
 
     def keep(self, run: Run) -> None:
+        from tablevault_like.builders.anew import Anew
         from tablevault_like.builders.checkpoint import Checkpoint
         from tablevault_like.storage.rows import RowStore
 
@@ -91,7 +128,11 @@ class ExecuteInstance(Operation):
         files.sync_directory(staged.folder)
         with run.fenced():
             files.remove(run.files.rows)
+            files.remove(run.files.anew)
             RowStore.create(run.files.rows, epoch=run.epoch).close()
+        anew = Anew.of_new(planned.plan, self.from_builder, everything=self.existing is Existing.RERUN)
+        if anew != Anew():
+            anew.keep(run.files, fenced=run.fenced)
         Checkpoint.keep(run.files, planned.plan, planned.texts, run.layout.code_functions, fenced=run.fenced)
         with run.journal.changing(run.process_id, run.epoch) as db:
             processes.plan_steps(db, run.process_id, _steps(planned.plan))
@@ -100,8 +141,11 @@ class ExecuteInstance(Operation):
 
     def check_resume(self, view: View, folder: ProcessLayout) -> None:
         from tablevault_like.builders.changes import differences
+        from tablevault_like.builders.checkpoint import Checkpoint
 
+        self.check()
         if self.on_change is OnChange.KEEP:
+            self._check_stages(Checkpoint.read(folder).plan)
             return
         try:
             old, new = self._plans(view, folder)
@@ -112,6 +156,8 @@ class ExecuteInstance(Operation):
                 "and the code as they were."
             )
             raise
+        if self.on_change in (OnChange.ERROR, OnChange.CONTINUE):
+            check_batches(old, new.plan)
         if self.on_change is OnChange.ERROR and (changed := differences(old, new.plan)):
             told = "\n".join(f"  - {line}" for line in changed)
             raise TVBuilderError(
@@ -120,6 +166,7 @@ class ExecuteInstance(Operation):
                 "others use the new code), on_change='recompute' (the rows of changed builders start again) or "
                 "on_change='keep' (finish with the code as it was)."
             )
+        self._check_stages(new.plan)
         if self.on_change is OnChange.CONTINUE:
             from tablevault_like.operations.finished import check_can_stay
 
@@ -128,14 +175,26 @@ class ExecuteInstance(Operation):
     def execute(self, run: Run) -> Publication:
         from tablevault_like.operations.execution import Execution
 
-        if run.facts is None and self.on_change in (OnChange.CONTINUE, OnChange.RECOMPUTE):
+        if run.facts is None and self.on_change is not OnChange.KEEP:
             self._adopt_changes(run)
+        if run.facts is None:
+            begin_again(run, self.from_builder, instance_id=run.instance_id(self.version))
         with run.journal.catalog.snapshot() as db:
             temporary = publication.get_temporary(db, self.table_name, self.version)
         instance_id = run.instance_id(self.version)
         if run.facts is None:  # it was resumed: what it has made may lie in its place by now, and be read-only
             publication.withdraw(run, temporary, instance_id)
-        with Execution.open(run, temporary, instance_id, reuses=not self.force_execute) as execution:
+        budget = None if self.budget is None else Budget.read(self.budget)
+        opening = Execution.open(
+            run,
+            temporary,
+            instance_id,
+            reuses=not self.force_execute,
+            until=self.until,
+            budget=budget,
+            start_at=self.start_at,
+        )
+        with opening as execution:
             execution.build()
             return execution.stage()
 
@@ -188,6 +247,14 @@ class ExecuteInstance(Operation):
         except Exception:
             log.info("no partial frame was left by process %s", run.process_id, exc_info=True)
 
+    def _check_stages(self, plan: Plan) -> None:
+        """Raise TVBuilderError for a stage that is no builder."""
+        from tablevault_like.builders.stages import check_stage
+
+        for argument, name in (("until", self.until), ("from_builder", self.from_builder)):
+            if name is not None:
+                check_stage(plan, argument, name)
+
     # --- what has changed since a process was started
 
     def _plans(self, view: View, folder: ProcessLayout) -> tuple[Plan, planning.Planned]:
@@ -201,17 +268,30 @@ class ExecuteInstance(Operation):
     def _adopt_changes(self, run: Run) -> None:
         """Go on with the builders and the code as they are now.
 
-        What is finished stays, or is forgotten (``recompute``).
+        What is finished stays, or is forgotten (``recompute``). What was changed after the resume was checked may be
+        anything; if changes are errors, it doesn't count.
         """
-        from tablevault_like.builders.changes import changed_builders, differences
+        from tablevault_like.builders.anew import Anew
+        from tablevault_like.builders.changes import changed_builders, differences, is_run_differently
         from tablevault_like.builders.checkpoint import Checkpoint
         from tablevault_like.operations.finished import forget
         from tablevault_like.storage.rows import RowStore
 
         with run.journal.catalog.snapshot() as db:
             view = View(db, run.layout, run.now())
-            old, new = self._plans(view, run.files)
+            try:
+                old, new = self._plans(view, run.files)
+            except (TVBuilderError, TableReferenceError):
+                if self.on_change is not OnChange.ERROR:
+                    raise
+                log.warning("process %s goes on with the builders as they were", run.process_id, exc_info=True)
+                return
         if not differences(old, new.plan):
+            if is_run_differently(old, new.plan):
+                Checkpoint.keep(run.files, new.plan, new.texts, run.layout.code_functions, fenced=run.fenced)
+            return
+        if self.on_change is OnChange.ERROR:
+            log.warning("process %s goes on with the builders as they were: they have changed again", run.process_id)
             return
         changes = changed_builders(old, new.plan)
         with RowStore.open(run.files.rows) as store:
@@ -226,6 +306,7 @@ class ExecuteInstance(Operation):
             with run.journal.changing(run.process_id, run.epoch) as db:
                 processes.forget_steps(db, run.process_id, sorted(again))
             forget(run, store, old, again, artifact_folder_of=run.instance_id(self.version))
+            Anew.read(run.files).without(again).keep(run.files, fenced=run.fenced)
         Checkpoint.keep(run.files, new.plan, new.texts, run.layout.code_functions, fenced=run.fenced)
         with run.journal.changing(run.process_id, run.epoch) as db:
             processes.drop_steps(db, run.process_id, sorted(changes.removed))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import pandas as pd
 import pyarrow as pa
 
+from tablevault_like.builders.anew import Anew
 from tablevault_like.builders.checkpoint import Checkpoint
 from tablevault_like.builders.frames import FrameCache, PinnedTable, keep_old
 from tablevault_like.builders.hashing import Contents
@@ -20,24 +22,29 @@ from tablevault_like.builders.inputs import Pin, PinKey, find_pin
 from tablevault_like.builders.partial import PartialFrame, partial_frame
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.builders.provenance import Provenance
-from tablevault_like.builders.recording import Building, Progress
+from tablevault_like.builders.recording import Building, RowsFailed
 from tablevault_like.builders.reuse import Origin, Reuse
 from tablevault_like.builders.run import BuilderRun
 from tablevault_like.builders.spec import BuilderSpec
-from tablevault_like.catalog import Database, instances
+from tablevault_like.builders.spending import Spending
+from tablevault_like.builders.stages import needed_for
+from tablevault_like.builders.takeover import take_over
+from tablevault_like.catalog import Database, instances, processes
 from tablevault_like.engines.base import Interrupted, UserCodeError
 from tablevault_like.engines.threads import ThreadEngine
-from tablevault_like.errors import TableVaultError
+from tablevault_like.errors import TableVaultError, TVRowsError
 from tablevault_like.functions import builtin
 from tablevault_like.functions.modules import Loader
 from tablevault_like.functions.signature import validate_arguments
 from tablevault_like.layout import InstanceLayout, Layout
-from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord, ReturnType
+from tablevault_like.limits import Budget
+from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord, Pause, Progress, ReturnType
+from tablevault_like.operations.imported import with_results, write_reused
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process import context
 from tablevault_like.process.run import Run, StepReport
 from tablevault_like.storage import artifacts, files, manifests, places, tables
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.rows import RowReader, RowStore
 
 MATERIALIZE = "materialize"
 """The last step of every execution."""
@@ -54,13 +61,27 @@ class Execution:
     building: Building
     origin: Origin | None
     loader: Loader
+    anew: Anew
+    until: str | None
     cleanup: ExitStack
 
     @classmethod
-    def open(cls, run: Run, temporary: InstanceRecord, instance_id: str, *, reuses: bool) -> Self:
+    def open(
+        cls,
+        run: Run,
+        temporary: InstanceRecord,
+        instance_id: str,
+        *,
+        reuses: bool,
+        until: str | None = None,
+        budget: Budget | None = None,
+        start_at: Mapping[str, int] = MappingProxyType({}),
+    ) -> Self:
         """Open what the process has kept, and claim its row store before anything else.
 
-        With ``reuses`` rows are taken over from the origin where they would come out the same.
+        With ``reuses`` rows are taken over from the origin where they would come out the same. The run is to be paused
+        when the builder ``until`` is done, or when the ``budget`` is used up. ``start_at`` tells by builder where a
+        generator's source begins.
         """
         with ExitStack() as cleanup:
             store = cleanup.enter_context(RowStore.open(run.files.rows))
@@ -78,6 +99,9 @@ class Execution:
                 artifact_folder=artifact_folder,
             )
             origin = _origin_of(run, checkpoint.plan, contents)
+            spendings = []
+            if budget is not None:
+                spendings.append(cleanup.enter_context(Spending(budget, _pausing(run), of="this call")))
             building = Building(
                 process_id=run.process_id,
                 store=store,
@@ -88,12 +112,26 @@ class Execution:
                 frame_path=run.files.frame,
                 enter=None if current is None else current.enter,
                 contents=contents,
-                reuse=_reuse(run, origin, frames, checkpoint.plan, artifact_folder) if reuses else None,
+                reuse=with_results(
+                    _reuse(run, origin, frames, checkpoint.plan, artifact_folder),
+                    places.instance_layout(run.layout, temporary),
+                    frames,
+                    key=checkpoint.plan.builders[0].fields["primary_key"],
+                    artifact_folder=artifact_folder,
+                )
+                if reuses
+                else None,
+                spendings=spendings,
+                pause=_pausing(run),
+                start_at=start_at,
+                offer_checkpoint=partial(_offer_checkpoint, current),
             )
             loader = cleanup.enter_context(
                 Loader(checkpoint.files.code, label=run.process_id, original=run.layout.code_functions)
             )
-            return cls(run, checkpoint, temporary, instance_id, building, origin, loader, cleanup.pop_all())
+            anew = Anew.read(run.files)
+            parts = (checkpoint, temporary, instance_id, building, origin, loader, anew, until)
+            return cls(run, *parts, cleanup.pop_all())
         raise AssertionError("unreachable")
 
     def __enter__(self) -> Self:
@@ -105,25 +143,50 @@ class Execution:
         self.cleanup.close()
 
     def build(self) -> None:
-        """Run every builder that isn't finished, each as a step, in the order of the plan."""
+        """Run every builder that isn't finished, each as a step, in the order of the plan.
+
+        With ``until`` only that builder and those that it needs; then ``Interrupted`` is raised, and the run is to be
+        paused.
+        """
         if self.run.facts is None:  # it was resumed
             self._remove_strays()
         finished = self.run.finished_steps()
         specs = [self._specify(planned) for planned in self.checkpoint.plan.builders]
+        wanted = self._wanted
         # All of them before anything runs: a mistake in the last one isn't found only after hours.
-        functions = {spec.name: self._function(spec) for spec in specs if spec.name not in finished}
+        not_called = {*finished, *self.anew.taken}
+        functions = {
+            spec.name: self._function(spec) for spec in specs if spec.name in wanted and spec.name not in not_called
+        }
         origin = self.origin
         if origin is not None:
             # The IndexBuilder sees the rows of the origin.
             self.building.frames.replace(origin.table, artifact_folder=origin.artifact_folder)
+        incomplete: dict[str, RowsFailed | None] = {}
         for planned, spec in zip(self.checkpoint.plan.builders, specs, strict=True):
+            if planned.name not in wanted:
+                continue
             if planned.name in finished:
                 BuilderRun(self.building, spec, _not_called).load()
+            elif incomplete.keys() & planned.dependencies:
+                incomplete[planned.name] = None  # what it reads isn't there
             else:
-                with self.run.step(planned.name) as report:
-                    self._run_builder(planned, spec, functions[planned.name], report)
+                try:
+                    with self.run.step(planned.name) as report:
+                        self._run_builder(planned, spec, functions.get(planned.name, _not_called), report)
+                except RowsFailed as failed:
+                    incomplete[planned.name] = failed
+                    if spec.is_index:
+                        break
             if spec.is_index and origin is not None:
                 self._keep_of_origin(spec, origin)
+        if told := [failed for failed in incomplete.values() if failed is not None]:
+            if self.run.stop.requested:
+                raise Interrupted
+            raise UserCodeError(_rows_error(self.run, told))
+        if self.until is not None:
+            self.run.ask_to_pause(Pause(f"the stage {self.until!r} is reached", completed_through=self.until))
+            raise Interrupted
 
     def stage(self) -> Publication:
         """Put the whole instance together in staging, and place it."""
@@ -148,6 +211,14 @@ class Execution:
                 rows=table.num_rows,
                 success=True,
             )
+
+    @property
+    def _wanted(self) -> frozenset[str]:
+        """The builders that are to be done in this call."""
+        plan = self.checkpoint.plan
+        if self.until is None:
+            return frozenset(builder.name for builder in plan.builders)
+        return needed_for(plan, self.until) | {self.until}
 
     @property
     def _own_artifacts(self) -> Path:
@@ -216,13 +287,19 @@ class Execution:
         def tell(progress: Progress) -> None:
             nonlocal last
             if last is None:
-                report.start(total=progress.total, already=progress.done)
+                report.start(total=progress.total, already=progress.done, batch_size=progress.batch_size)
             last = progress
-            report.update(done=progress.done, failed=progress.failed, reused=progress.reused, total=progress.total)
+            report.update(progress)
 
+        building = self.building if self.anew.reuses(planned.name) else replace(self.building, reuse=None)
+        builder_run = BuilderRun(building, spec, function, code=code, recipe=planned.recipe, report=tell)
         try:
             with self.run.interrupts.requesting(self.run.stop):
-                BuilderRun(self.building, spec, function, code=code, recipe=planned.recipe, report=tell).run()
+                if planned.name in self.anew.taken and self.origin is not None:
+                    take_over(builder_run.task, self.origin)
+                    builder_run.load()
+                else:
+                    builder_run.run()
         except BaseException:
             # How far it came is for showing only: what ended the run is more important than a failure to tell.
             with suppress(TableVaultError, sqlite3.Error):
@@ -230,7 +307,7 @@ class Execution:
             raise
         if last is not None and last.total is None:
             # A generator's total is known when it has ended.
-            report.update(done=last.done, failed=last.failed, reused=last.reused, total=last.done)
+            report.update(replace(last, total=last.done))
         if self.run.stop.requested:
             raise Interrupted
 
@@ -238,7 +315,9 @@ class Execution:
         """Return the builder's function, which takes its arguments. What its module raises is user code's error."""
         function = self._loaded(spec) if spec.is_custom else builtin.function(spec.code_module, spec.python_function)
         if spec.arguments.names is not None:
-            validate_arguments(function, spec.arguments.names, location=spec.location("arguments"))
+            columns = spec.arguments.varying if spec.takes_batches else ()
+            names = [name for name in spec.arguments.names if name not in columns]
+            validate_arguments(function, names, takes_batch=spec.takes_batches, location=spec.location("arguments"))
         return function
 
     def _loaded(self, spec: BuilderSpec) -> Callable[..., object]:
@@ -249,6 +328,16 @@ class Execution:
         except BaseException as error:
             error.add_note(f"This was in the code module {spec.code_module!r}, when it was imported.")
             raise UserCodeError(error) from error
+
+
+def _rows_error(run: Run, told: Sequence[RowsFailed]) -> TVRowsError:
+    """Return the error that tells of all rows that failed, while the others went on."""
+    lines = [str(failed) for failed in told]
+    what = lines[0] if len(lines) == 1 else "\n".join(["Rows failed:", *(f"  - {line}" for line in lines)])
+    ways = f"get_errors({run.process_id!r}) has them all, with what they were called with." if run.is_named else ""
+    error = TVRowsError(f"{what}. {ways}".rstrip(), failed={failed.builder: failed.failed for failed in told})
+    error.__cause__ = told[0].error
+    return error
 
 
 def assemble(
@@ -278,6 +367,7 @@ def assemble(
             rows=rows,
             has_frame=lambda builder: run.files.frame(builder).exists(),
         )
+        _tell_reused(run, plan, temporary, staged, store)
     sources = {(pin.table, pin.instance_id) for pin in plan.pins.values()}
     if plan.origin is not None:
         sources.add((plan.origin.table, plan.origin.instance_id))
@@ -292,6 +382,17 @@ def assemble(
     ).staged(run)
     made.place(run)
     return made
+
+
+def _tell_reused(run: Run, plan: Plan, temporary: InstanceRecord, staged: InstanceLayout, store: RowReader) -> None:
+    """Tell in the provenance what was taken over from results that were imported."""
+    origin = None
+    with run.journal.catalog.snapshot() as db:
+        reused = {step.record.name: step.record.rows_reused for step in processes.steps(db, run.process_id)}
+        if plan.origin is not None:
+            origin = places.instance_layout(run.layout, instances.get(db, plan.origin.table, plan.origin.instance_id))
+    own = places.instance_layout(run.layout, temporary)
+    write_reused(staged, own, plan, store, origin=origin, reused=reused)
 
 
 def stage_partial(run: Run, temporary: InstanceRecord, instance_id: str) -> Publication:
@@ -363,6 +464,16 @@ def _pinned_table(layout: Layout, db: Database, pin: Pin, contents: Contents | N
     if contents is not None and any(column.dtype == ARTIFACT_DTYPE for column in columns):
         contents.add(place.artifacts, lambda: _recorded_contents(place))
     return PinnedTable(place.table, place.artifacts, columns)
+
+
+def _pausing(run: Run) -> Callable[[str], None]:
+    """Return what asks for a pause on behalf of the call that runs the process."""
+    return lambda reason: run.ask_to_pause(Pause(reason))
+
+
+def _offer_checkpoint(current: context.Current | None, wait: Callable[[], None]) -> None:
+    if current is not None:
+        current.checkpoint = wait
 
 
 def _not_called() -> None:

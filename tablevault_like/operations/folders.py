@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tablevault_like.catalog import Database, instances, locks, tables
-from tablevault_like.layout import InstanceLayout, is_instance_folder
+from tablevault_like.layout import InstanceLayout, Layout, is_instance_folder
 from tablevault_like.model import INDEX_SUFFIX, LockRequest, Resource, TableRecord
 from tablevault_like.operations import artifact_views
 from tablevault_like.process.journal import Journal
@@ -73,6 +73,17 @@ def put_away_instance(
         place = places.table_layout(journal.layout, record).instance(instance_id)
         if place.folder.is_dir() and is_free(db, unless_held or Resource.instance(table, instance_id)):
             files.discard(place.folder, journal.layout.trash, name)
+
+
+def free_folder(layout: Layout, db: Database, name: str, *, besides: TableRecord | None = None) -> str:
+    """Return a folder for a table of this name: the name itself, unless something else lies there."""
+    candidate, number = name, 0
+    while tables.is_folder_taken(db, candidate) or layout.table(candidate).folder.exists():
+        if besides is not None and candidate == besides.folder:
+            break
+        number += 1
+        candidate = f"{name}~{number}"
+    return candidate
 
 
 def is_free(db: Database, resource: Resource) -> bool:

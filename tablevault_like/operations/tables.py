@@ -33,7 +33,7 @@ class CreateTable(Operation):
         return Declaration((LockRequest.exclusive(Resource.table(self.table_name)),))
 
     def publish(self, run: Run, db: Database) -> None:
-        folder = _free_folder(run, db, self.table_name)
+        folder = folders.free_folder(run.layout, db, self.table_name)
         record = TableRecord(
             table_id=0,
             name=self.table_name,
@@ -71,7 +71,7 @@ class RenameTable(Operation):
 
     def publish(self, run: Run, db: Database) -> None:
         record = tables.get(db, self.table_name)
-        next_folder = _free_folder(run, db, self.new_table_name, besides=record)
+        next_folder = folders.free_folder(run.layout, db, self.new_table_name, besides=record)
         tables.rename(
             db,
             record.table_id,
@@ -105,14 +105,3 @@ class DeleteTable(Operation):
             deleted = tables.folders_deleted_by(db, run.process_id)
         for folder in deleted:
             folders.put_away_table(run.journal, folder, run.process_id)
-
-
-def _free_folder(run: Run, db: Database, name: str, *, besides: TableRecord | None = None) -> str:
-    """Return a folder for a table of this name: the name itself, unless something else lies there."""
-    candidate, number = name, 0
-    while tables.is_folder_taken(db, candidate) or run.layout.table(candidate).folder.exists():
-        if besides is not None and candidate == besides.folder:
-            break
-        number += 1
-        candidate = f"{name}~{number}"
-    return candidate

@@ -1,9 +1,7 @@
 """The trash: what was deleted, by whom and when, until it is pruned.
 
 1. Only what the vault itself has put there is ever pruned, in whatever folder a person may have put something else.
-2. Pruning is a process: what it takes is set aside in its own folder first, and goes when it is recorded that it is
-   pruned. Reverted before that, everything lies in the trash again.
-3. What was pruned stays on record, and so does what the catalog knows of deleted tables and instances.
+2. What was pruned stays on record, and so does what the catalog knows of deleted tables and instances.
 """
 
 from __future__ import annotations
@@ -21,12 +19,8 @@ from typing import Any, Self
 from tablevault_like.catalog import Database, deletions, processes
 from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.layout import Layout, is_instance_folder
-from tablevault_like.model import LockRequest, Resource, check_table_name
-from tablevault_like.process.operation import Declaration, Operation, View
-from tablevault_like.process.run import Run
-from tablevault_like.storage import files
+from tablevault_like.model import check_table_name
 
-_RESOURCE = Resource("trash")
 _COPY = re.compile(r"~[0-9]+\Z")
 
 
@@ -36,9 +30,11 @@ class Removed(StrEnum):
     TABLE = "table"
     """A table that was deleted, with all of its instances."""
     INSTANCE = "instance"
-    """An instance that was deleted."""
+    """An instance that was deleted, or pruned."""
     LEFTOVER = "leftover"
     """What lay in a folder that an operation needed or no longer needed, such as builders edited during a run."""
+    PROCESS = "process"
+    """What was left of a process that has ended, such as the output of its worker. It is pruned where it lies."""
     UNKNOWN = "unknown"
     """Nothing that the vault has put there. It is never pruned."""
 
@@ -131,67 +127,8 @@ def describe(db: Database, path: Path) -> TrashRecord:
         process_id=process.process_id if process else None,
         # A folder's own time is that of its last change of name, or later.
         removed_at=deletion.deleted_at if deletion else path.lstat().st_ctime,
-        size=_size(path),
+        size=folder_size(path),
     )
-
-
-@dataclass(frozen=True)
-class Prune(Operation):
-    """Remove what is in the trash for good."""
-
-    name = "prune"
-
-    older_than: float | None = None
-    """In seconds: what was removed later than so long before the process began stays."""
-
-    def check(self) -> None:
-        if self.older_than is not None and not self.older_than >= 0:
-            raise TVArgumentError(f"older_than must be a number of seconds, 0 or more, not {self.older_than!r}.")
-
-    def declare(self, view: View) -> Declaration:
-        return Declaration((LockRequest.exclusive(_RESOURCE),))
-
-    def execute(self, run: Run) -> list[TrashRecord]:
-        latest = run.created_at - (self.older_than or 0.0)
-        staging = run.files.staging
-        files.make_directory(staging)
-        with run.journal.catalog.snapshot() as db:
-            # Those that an earlier claim has set aside are among them.
-            aside = [describe(db, path) for path in sorted(staging.iterdir())]
-            found = [record for record in contents(db, run.layout) if record.removed is not Removed.UNKNOWN]
-        for record in found:
-            if record.removed_at <= latest:
-                with run.fenced():
-                    _set_aside(run.layout.trashed(record.name), staging)
-                aside.append(record)
-        for folder in (run.layout.trash, staging):
-            if folder.is_dir():
-                files.sync_directory(folder)
-        return aside
-
-    def publish(self, run: Run, db: Database) -> None:
-        things = [record.known() for record in run.made]
-        deletions.record_pruned(db, run.process_id, things, now=run.now())
-
-    def undo(self, run: Run) -> None:
-        if not run.files.staging.is_dir():
-            return
-        files.make_directory(run.layout.trash)
-        for path in sorted(run.files.staging.iterdir()):
-            with run.fenced():
-                path.rename(files.available_name(run.layout.trash, path.name))
-        files.sync_directory(run.layout.trash)
-
-
-def _set_aside(path: Path, staging: Path) -> None:
-    try:
-        path.rename(staging / path.name)
-    except OSError as error:
-        raise TVFileError(
-            f"{path} can't be moved ({error.strerror}), so nothing was pruned. Remove it yourself, or mend that, and "
-            "call again.",
-            path=path,
-        ) from error
 
 
 def _entries(layout: Layout) -> Iterator[Path]:
@@ -230,7 +167,7 @@ def _litter(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _size(path: Path) -> int:
+def folder_size(path: Path) -> int:
     """Return the bytes of the files in a folder. No link is followed."""
     mode = path.lstat()
     if not stat.S_ISDIR(mode.st_mode):

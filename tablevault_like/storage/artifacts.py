@@ -217,12 +217,13 @@ def absolute_paths(frame: pd.DataFrame, columns: Iterable[str], folder: Path) ->
     Raises TVArtifactError for a name that would lead out of ``folder``. The files themselves are not looked at.
     """
     base = _base(folder)
-    changed = {}
+    shown = frame
     for column in columns:
         for _, name in _names(frame[column]):
             _checked(name)
-        changed[column] = base + frame[column].astype("string")
-    return frame.assign(**changed) if changed else frame
+        shown = frame.copy(deep=False) if shown is frame else shown  # assign takes no column that is named "self"
+        shown[column] = base + frame[column].astype("string")
+    return shown
 
 
 def _base(folder: Path) -> str:

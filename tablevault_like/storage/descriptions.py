@@ -52,6 +52,8 @@ def describe_instance(record: InstanceRecord) -> dict[str, object]:
         "origin": None if record.origin_id is None else [record.origin_table, record.origin_id],
         "rows": record.rows,
         "process_id": record.process_id,
+        "pinned_by": record.pinned_by,
+        "pinned": _iso(record.pinned_at),
     }
 
 

@@ -61,8 +61,12 @@ def coerce(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """
     check_labels(frame)
     check_dtypes(dtypes, list(frame.columns))
-    changed = {column: coerce_column(frame[column], name) for column, name in dtypes.items()}
-    return frame.assign(**changed) if changed else frame
+    if not dtypes:
+        return frame
+    fitted = frame.copy(deep=False)  # not assign: it takes no column that is named "self"
+    for column, name in dtypes.items():
+        fitted[column] = coerce_column(frame[column], name)
+    return fitted
 
 
 def coerce_column(series: pd.Series[Any], dtype: str) -> pd.Series[Any]:

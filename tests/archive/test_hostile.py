@@ -226,7 +226,7 @@ def test_a_damaged_file_is_refused(change: Callable[[bytes], bytes], message: st
 
 
 def test_one_that_needs_much_memory_is_refused(sound: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tablevault_like.archive.xz._MEMORY", 1 << 20)
+    monkeypatch.setattr("tablevault_like.tapes.xz._MEMORY", 1 << 20)
     archive = place / "a.tar.xz"
     archive.write_bytes(lzma.compress(lzma.decompress(sound.read_bytes()), preset=9))
     refused(archive, "Memory usage limit exceeded")

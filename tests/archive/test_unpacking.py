@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tablevault_like import TableVault, decompress_vault
 from tablevault_like.archive import labels, unpacking
-from tablevault_like.archive.members import Member
 from tablevault_like.archive.progress import Progress
 from tablevault_like.errors import TVArgumentError, TVFileError
+from tablevault_like.tapes.members import Member
 from tests import states
 from tests.archive.tapes import Tape
 from tests.scenes import Calls

@@ -27,7 +27,10 @@ Shell: TypeAlias = Callable[..., subprocess.Popen[str]]
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 ARCHIVE = {"compress", "decompress", "delete-vault"}
-READING = {"artifact-folder", "ls", "new-id", "ps", "show", "trash", "tree", "wait"}
+READING = {
+    *("artifact-folder", "diff", "errors", "export", "ls", "new-id", "ps", "query", "show", "trash", "tree", "wait"),
+    *("history", "inspect", "plan", "quickcheck", "report", "why"),
+}
 HEAVY = {"dill", "lark", "numpy", "pandas", "pyarrow", "pydantic", "tenacity"}
 
 
@@ -50,6 +53,8 @@ def test_the_commands_are_those_that_are_promised() -> None:
         "decompress",
         "delete-vault",
         "ps",
+        "errors",
+        "pause",
         "stop",
         "restart",
         "wait",
@@ -57,8 +62,18 @@ def test_the_commands_are_those_that_are_promised() -> None:
         "artifact-folder",
         "trash",
         "prune",
+        "pin",
+        "unpin",
+        "diff",
+        "query",
         "describe",
         "execute",
+        "plan",
+        "why",
+        "inspect",
+        "quickcheck",
+        "report",
+        "history",
         "ls",
         "show",
         "tree",
@@ -68,6 +83,8 @@ def test_the_commands_are_those_that_are_promised() -> None:
         "create-instance",
         "write-instance",
         "delete-instance",
+        "export",
+        "import",
         "create-builder-file",
         "delete-builder-file",
         "create-code-module",
@@ -88,7 +105,7 @@ def test_every_command_takes_the_common_options(name: str) -> None:
     found = options(COMMANDS[name])
 
     assert found >= {"--db-dir", "--json", "--debug"}
-    if name not in READING | ARCHIVE | {"init", "migrate", "stop", "restart"}:
+    if name not in READING | ARCHIVE | {"init", "migrate", "pause", "stop", "restart"}:
         assert found >= {"--process-id", "--parent-id", "--author", "--lock-timeout"}
 
 
@@ -114,11 +131,13 @@ def test_an_unknown_command_is_a_usage_error_with_the_nearest_name(tvl: Tvl) -> 
         ["ps", "--json"],
         ["ls"],
         ["ls", "words"],
+        ["quickcheck"],
         ["tree"],
         ["show", "--code", "tools"],
         ["create-table", "new"],
         ["delete-instance", "words", "TEMP_base"],
         ["delete-code-module", "tools", "--process-id", "p1", "--author", "bob"],
+        ["pause", "nothing"],
         ["stop", "nothing"],
         ["wait", "nothing"],
         ["trash"],

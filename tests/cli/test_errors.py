@@ -17,10 +17,13 @@ KINDS = {
     tv_errors.TVLockError: ExitCode.LOCK,
     tv_errors.TVProcessError: ExitCode.PROCESS,
     tv_errors.FencedError: ExitCode.PROCESS,
+    tv_errors.TVPausedError: ExitCode.PROCESS,
     tv_errors.TVTimeoutError: ExitCode.TIMEOUT,
+    tv_errors.TVRowsError: ExitCode.USER_CODE,
     tv_errors.TVTableError: ExitCode.VALUE,
     tv_errors.TVArtifactError: ExitCode.VALUE,
     tv_errors.TVFileError: ExitCode.FILE,
+    tv_errors.TVRowsError: ExitCode.USER_CODE,
 }
 
 

@@ -130,3 +130,57 @@ def test_an_execution_whose_table_was_deleted_since_is_no_error(tvl: Tvl, vault:
     vault.delete_table("words")
 
     assert tvl(*line).out == "Process 'run' had completed before; nothing was done.\n"
+
+
+BATCHES = """
+builder_type: ColumnBuilder
+changed_columns: [size]
+python_function: sizes
+code_module: sizes
+is_custom: true
+return_type: batch
+batch_size: 2
+arguments: {word: "<<self.word[index]>>"}
+"""
+
+
+def test_batches_are_told(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    vault.create_code_module("sizes", text="def sizes(rows):\n    return rows['word'].str.len()\n")
+    vault.create_builder_file("words", "sizes", text=BATCHES)
+    (folder / "fail bee").touch()
+    tvl("execute", "words", "--process-id=run", "--db-dir=vault", code=10)
+    (folder / "fail bee").unlink()
+
+    said = tvl("execute", "words", "--process-id=run", "--db-dir=vault")
+
+    cells = {line.split()[0]: line.split() for line in said.out.splitlines() if line}
+    assert cells["STEP"][:4] == ["STEP", "STATE", "ROWS", "BATCHES"]
+    assert cells["sizes"][2:6] == ["3", "2", "of", "2"]
+    shown = tvl("ps", "run", "--db-dir=vault", "--json").json
+    assert {step["name"]: (step["batches_done"], step["batches_total"]) for step in shown["steps"]} == {
+        "words_index": (None, None),
+        "shout": (None, None),
+        "sizes": (2, 2),
+        "materialize": (None, None),
+    }
+
+
+def test_a_source_may_begin_elsewhere(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    (folder / "fail cat").touch()
+    line = ("execute", "words", "--db-dir=vault", "--process-id=run", "--start-at", "words_index=1")
+
+    paused = tvl(*line, code=10)
+    (folder / "fail cat").unlink()
+
+    told = "tvl execute words --process-id run --start-at words_index=1 --db-dir vault"
+    assert f"To go on after an interruption: {told}" in paused.err
+    assert tvl("ps", "run", "--db-dir=vault", "--json").json["resume"] == told
+    assert "start_at" in tvl("execute", "words", "--db-dir=vault", "--process-id=run", code=3).err
+    tvl(*line)
+    assert vault.get_dataframe("words")["word"].tolist() == ["bee", "cat"]
+
+
+def test_an_offset_that_is_none_is_refused(tvl: Tvl, vault: TableVault) -> None:
+    for given in ("words_index", "words_index=-1", "=3", "words_index=a"):
+        said = tvl("execute", "words", "--db-dir=vault", "--start-at", given, code=2)
+        assert "--start-at is given as BUILDER=OFFSET" in " ".join(said.err.replace("│", "").split())

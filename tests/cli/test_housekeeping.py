@@ -91,7 +91,7 @@ def test_an_instance_is_described_with_its_table_only(tvl: Tvl, vault: TableVaul
 def test_the_trash_is_shown_and_pruned(tvl: Tvl, vault: TableVault) -> None:
     assert tvl("trash", "--db-dir=vault").out == "The trash is empty.\n"
     assert tvl("trash", "--db-dir=vault", "--json").json == []
-    assert tvl("prune", "--db-dir=vault").out == "There was nothing to prune.\n"
+    assert tvl("prune", "--yes", "--db-dir=vault").out == "There was nothing to prune.\n"
     vault.delete_table("words")
     (Path(vault.db_dir) / "metadata" / "trash" / "mine").mkdir()
 
@@ -103,8 +103,8 @@ def test_the_trash_is_shown_and_pruned(tvl: Tvl, vault: TableVault) -> None:
     (table, _) = tvl("trash", "--db-dir=vault", "--json").json
     assert (table["removed"], table["author"], table["pruned_at"]) == ("table", "ada", None)
 
-    assert tvl("prune", "--older-than", "2w", "--db-dir=vault").out == "There was nothing to prune.\n"
-    document = tvl("prune", "--older-than=0s", "--db-dir=vault", "--json").json
+    assert tvl("prune", "--older-than", "2w", "--yes", "--db-dir=vault").out == "There was nothing to prune.\n"
+    document = tvl("prune", "--older-than=0s", "--yes", "--db-dir=vault", "--json").json
     assert document["pruned"] == [table["name"]]
     assert document["size"] == table["size"] > 0
     (gone, _) = tvl("trash", "--pruned", "--db-dir=vault", "--json").json
@@ -115,10 +115,9 @@ def test_the_trash_is_shown_and_pruned(tvl: Tvl, vault: TableVault) -> None:
 def test_what_was_pruned_is_told_with_its_size(tvl: Tvl, vault: TableVault) -> None:
     vault.delete_table("words")
 
-    said = tvl("prune", "--db-dir=vault").out
+    said = tvl("prune", "--yes", "--db-dir=vault").out
 
-    assert said.startswith("Pruned 1 thing, ")
-    assert said.endswith("B.\n")
+    assert re.fullmatch(r"Pruned 1 thing \([0-9.]+ k?B\)\.\n", said)
 
 
 Shell: TypeAlias = Callable[..., subprocess.Popen[str]]
@@ -141,7 +140,7 @@ def test_pruning_on_a_terminal_is_confirmed(shell: Shell, vault: TableVault, ans
 
     code, said = on_a_terminal(shell, "prune", "--db-dir=vault", answer=answer)
 
-    assert re.match(r"Remove 1 thing \([0-9.]+ k?B\) from the trash for good\? \[y/N\] ", said)
+    assert re.match(r"Remove 1 thing \([0-9.]+ k?B\) for good\? \(--dry-run shows what that is\.\) \[y/N\] ", said)
     assert "Nothing was pruned: that wasn't confirmed. With --yes nobody is asked." in said
     assert code == 3
     assert len(vault.get_trash()) == 1
@@ -153,7 +152,7 @@ def test_who_confirms_prunes(shell: Shell, vault: TableVault) -> None:
     code, said = on_a_terminal(shell, "prune", "--db-dir=vault", answer="y\n")
 
     assert code == 0, said
-    assert "Pruned 1 thing, " in said
+    assert "Pruned 1 thing (" in said
     assert vault.get_trash() == []
 
 

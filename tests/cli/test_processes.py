@@ -338,3 +338,16 @@ def test_the_ways_on_after_a_change_are_all_said_in_options(tvl: Tvl, vault: Tab
 
     for way in ("continue", "recompute", "keep"):
         assert f"`--on-change {way}` (" in told
+
+
+def test_a_process_is_watched_until_its_worker_is_gone(
+    vault: TableVault, tvl: Tvl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [replace(RECORD, rows_done=done) for done in (1, 2)] + [replace(RECORD, rows_done=3, is_alive=False)]
+    monkeypatch.setattr(TableVault, "get_process", lambda self, process_id: found.pop(0))
+    monkeypatch.setattr("tablevault_like.cli.processes._WATCH_SECONDS", 0.0)
+
+    said = tvl("ps", "p1", "--watch", "--db-dir=vault").out
+
+    assert found == []
+    assert said.count("p1") >= 3

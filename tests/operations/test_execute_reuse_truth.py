@@ -269,7 +269,7 @@ class TestUnfinished:
             return real(self, rows, *more)
 
         with monkeypatch.context() as patch:
-            patch.setattr("tablevault_like.builders.run._BLOCK", 1)
+            patch.setattr("tablevault_like.builders.rows._BLOCK", 1)
             patch.setattr(owner, name, interrupted)
             vault.create_instance("t", copy=True)
             with pytest.raises(KeyboardInterrupt):

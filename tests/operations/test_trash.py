@@ -11,11 +11,12 @@ import pytest
 
 from tablevault_like import State, TableVault
 from tablevault_like.errors import TVArgumentError, TVFileError, TVLockError
-from tablevault_like.operations.trash import Prune, Removed
+from tablevault_like.operations.pruning import Prune
+from tablevault_like.operations.trash import Removed
 from tests import states, tasks
 from tests.workers import Action, Fault, Workers
 
-PRUNE = "tablevault_like.operations.trash:Prune"
+PRUNE = "tablevault_like.operations.pruning:Prune"
 
 
 @pytest.fixture
@@ -67,15 +68,15 @@ class TestTheTrash:
 
         assert (found.removed, found.table_name, found.instance_id) == (Removed.LEFTOVER, "words", "TEMP_lost")
         assert (found.author, found.process_id) == (None, None)
-        vault.prune()
+        vault.prune(dry_run=False)
         assert trash(vault) == []
 
     def test_is_empty_where_there_is_none(self, vault: TableVault) -> None:
-        vault.prune()
+        vault.prune(dry_run=False)
         Path(vault.db_dir, "metadata/trash").rmdir()
 
         assert vault.get_trash() == []
-        vault.prune()
+        vault.prune(dry_run=False)
 
     def test_is_never_looked_for_behind_a_link(self, vault: TableVault, tmp_path: Path) -> None:
         place = Path(vault.db_dir, "metadata/trash")
@@ -83,7 +84,7 @@ class TestTheTrash:
         place.symlink_to(tmp_path / "elsewhere")
 
         with pytest.raises(TVFileError, match="is a link"):
-            vault.prune()
+            vault.prune(dry_run=False)
         assert len(list((tmp_path / "elsewhere").iterdir())) == 2
 
 
@@ -91,7 +92,8 @@ class TestPruning:
     def test_frees_what_was_deleted_and_keeps_what_is_known_of_it(self, vault: TableVault, made: str) -> None:
         before = vault.get_trash()
 
-        process_id = vault.prune()
+        process_id = vault.prune(dry_run=False).process_id
+        assert process_id is not None
 
         assert (vault.get_trash(), trash(vault)) == ([], [])
         states.assert_sound(Path(vault.db_dir))
@@ -104,15 +106,15 @@ class TestPruning:
         assert vault.get_process(process_id).ended_at is not None
 
     def test_keeps_what_is_younger_than_asked_for(self, vault: TableVault) -> None:
-        vault.prune(older_than=3600)
+        vault.prune(older_than=3600, dry_run=False)
         assert len(trash(vault)) == 2
         with closing(sqlite3.connect(Path(vault.db_dir, "metadata/catalog.sqlite"))) as db, db:
             db.execute("UPDATE tables SET deleted_at = deleted_at - 7200")
 
-        vault.prune(timedelta(hours=1))
+        vault.prune(older_than=timedelta(hours=1), dry_run=False)
 
         assert [each.process_id for each in vault.get_trash()] == ["one"]
-        vault.prune(0)
+        vault.prune(older_than=0, dry_run=False)
         assert trash(vault) == []
 
     @pytest.mark.parametrize("name", ["mine.txt", "my folder", "words-notes", "TEMP_base", "one", "words-TEMP_base"])
@@ -125,7 +127,7 @@ class TestPruning:
             path.write_text("mine")
 
         found = next(each for each in vault.get_trash() if each.name == name)
-        vault.prune()
+        vault.prune(dry_run=False)
 
         assert (found.removed, found.author, found.table_name) == (Removed.UNKNOWN, None, None)
         assert trash(vault) == [name]
@@ -137,7 +139,7 @@ class TestPruning:
         (Path(vault.db_dir, "metadata/trash", name) / "link").symlink_to(tmp_path / "mine")
         Path(vault.db_dir, "metadata/trash", f"{name}~1").symlink_to(tmp_path / "mine")
 
-        vault.prune()
+        vault.prune(dry_run=False)
 
         assert (tmp_path / "mine" / "a.txt").read_text() == "mine"
         assert trash(vault) == [f"{name}~1"]
@@ -145,7 +147,7 @@ class TestPruning:
     @pytest.mark.parametrize("age", [-1, float("nan"), "30d", True, timedelta(days=-1)])
     def test_of_no_age_is_refused(self, vault: TableVault, age: object) -> None:
         with pytest.raises(TVArgumentError, match="older_than must be a number of seconds, 0 or more"):
-            vault.prune(age)  # type: ignore[arg-type]
+            vault.prune(older_than=age, dry_run=False)  # type: ignore[arg-type]
         assert len(trash(vault)) == 2
 
     @pytest.mark.usefixtures("calls")
@@ -154,15 +156,15 @@ class TestPruning:
         batches = vault.iter_batches("words", batch_size=2)
         first = next(batches)
         vault.delete_table("words")
-        vault.prune()
+        vault.prune(dry_run=False)
 
         assert len(first) + sum(len(each) for each in batches) == 6
 
 
 POINTS = [
     f"before {PRUNE}.execute",
-    "before tablevault_like.operations.trash:_set_aside",
-    "after tablevault_like.operations.trash:_set_aside",
+    "before tablevault_like.operations.pruning:_set_aside",
+    "after tablevault_like.operations.pruning:_set_aside",
     f"after {PRUNE}.execute",
     f"before {PRUNE}.publish",
     f"after {PRUNE}.publish",
@@ -210,7 +212,7 @@ class TestAnInterruptedPrune:
         workers.run(tasks.prune, Path(vault.db_dir), "", faults=[fault])
         assert trash(vault) == []
 
-        vault.prune()
+        vault.prune(dry_run=False)
 
         assert (trash(vault), len(vault.get_trash(include_pruned=True))) == ([], 2)
         states.assert_sound(Path(vault.db_dir))
@@ -233,7 +235,7 @@ class TestAnInterruptedPrune:
         worker.arrive()
 
         with pytest.raises(TVLockError, match=r"trash \(exclusive\) is held by process 'p'"):
-            vault.prune()
+            vault.prune(dry_run=False)
         worker.go()
         worker.result()
         assert trash(vault) == []
@@ -252,7 +254,7 @@ class TestAnInterruptedPrune:
         monkeypatch.setattr(Path, "rename", refuse)
 
         with pytest.raises(TVFileError, match=r"trash/two can't be moved \(Permission denied\), so nothing was pruned"):
-            vault.prune()
+            vault.prune(dry_run=False)
         assert states.differences(states.state(Path(vault.db_dir)), before) == []
 
 
@@ -265,6 +267,6 @@ def test_only_what_is_there_is_recorded_as_pruned(vault: TableVault, monkeypatch
         return execute(self, run)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Prune, "execute", late)
-    vault.prune()
+    vault.prune(dry_run=False)
 
     assert [each.process_id for each in vault.get_trash(include_pruned=True)] == ["one"]

@@ -195,6 +195,12 @@ def test_cells_become_absolute_paths(folder: Path, dtype: str) -> None:
     assert cells["file"][0] == "a.txt"
 
 
+def test_a_column_of_artifacts_may_have_any_name(folder: Path) -> None:
+    found = absolute_paths(pd.DataFrame({"self": ["one.txt"]}), ["self"], folder)
+
+    assert found["self"].tolist() == [f"{folder}/one.txt"]
+
+
 def test_a_frame_without_artifacts_stays_as_it_is(folder: Path) -> None:
     cells = frame("a.txt")
 

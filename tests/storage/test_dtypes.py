@@ -230,6 +230,13 @@ def test_other_columns_and_the_index_stay_as_they_are() -> None:
     assert frame["a"].tolist() == [1, 2]
 
 
+def test_a_column_may_have_any_name() -> None:
+    found = coerce(pd.DataFrame({"self": [1], "other": [2]}), {"self": "string", "other": "Int8"})
+
+    assert found.iloc[0].tolist() == ["1", 2]
+    assert found.columns.tolist() == ["self", "other"]
+
+
 def test_an_unknown_column_or_dtype_is_told() -> None:
     frame = pd.DataFrame({"text": [1]})
 

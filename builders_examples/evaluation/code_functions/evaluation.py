@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from tablevault_like import Result
+
 QUESTIONS = [
     ("q1", "geography", "the capital of Peru", "Lima", 1, "2024-03-01"),
     ("q2", "geography", "the longest river of Asia", "Yangtze", 2, "2024-03-01"),
@@ -26,15 +28,16 @@ def hints(hints: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield from hints.items()
 
 
-def answer(prompt: str, hint: str | None, temperature: float, row_key: str) -> dict[str, object]:
-    """Answer a prompt. A real function would send ``row_key`` along, so that a repeated call is charged once."""
+def answer(prompt: str, hint: str | None, temperature: float, row_key: str) -> Result:
+    """Answer a prompt, and tell what that costs.
+
+    A real function would send ``row_key`` along, so that a repeated call is charged once.
+    """
     text = next((answer for question, answer in KNOWN.items() if question in prompt), None)
     certainty = 0.0 if text is None else 1.0 - temperature / 2
-    return {
-        "answer": text,
-        "certainty": certainty,
-        "usage": {"prompt": len(prompt.split()), "hinted": hint is not None},
-    }
+    words = len(prompt.split())
+    values = {"answer": text, "certainty": certainty, "usage": {"prompt": words, "hinted": hint is not None}}
+    return Result(values, cost=words * 0.001, tokens=words)
 
 
 def grade(answers: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 from typing import BinaryIO
 
-from tablevault_like.archive.members import CHUNK, Unfit
+from tablevault_like.tapes.members import CHUNK, Unfit
 
 _MEMORY = 256 << 20
 _LONGEST_TAIL = 1 << 20

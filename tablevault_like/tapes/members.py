@@ -100,9 +100,9 @@ def _read_member(source: Source) -> Member | None:
     is_folder = found.type == tarfile.DIRTYPE
     if not is_folder and found.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         kind = _KINDS.get(found.type, f"of the kind {found.type!r}")
-        raise Unfit(f"{shown} is {kind}, and an archive of a vault has regular files and folders only")
+        raise Unfit(f"{shown} is {kind}, and only regular files and folders are allowed")
     if any(key.startswith("GNU.sparse") for key in said):
-        raise Unfit(f"{shown} is a sparse file, and an archive of a vault has regular files and folders only")
+        raise Unfit(f"{shown} is a sparse file, and only regular files and folders are allowed")
     try:
         size = int(said.get("size", found.size))
     except ValueError:
