@@ -70,7 +70,11 @@ def _read_texts(instance: OldInstance) -> pd.DataFrame:
         raise TVFileError(f"{path} is missing", path=path)
     try:
         with path.open("rb") as file:
-            found = pd.read_csv(file, dtype=TEXT, keep_default_na=False, na_values=[""], encoding="utf-8")
+            end = None if b"\r\n" in file.readline() else "\n"  # before 3.13, Python wrote a lone \r without quotes
+            file.seek(0)
+            found = pd.read_csv(
+                file, dtype=TEXT, keep_default_na=False, na_values=[""], encoding="utf-8", lineterminator=end
+            )
     except pd.errors.EmptyDataError:  # so 0.1 writes a frame without columns
         return pd.DataFrame()
     except (pd.errors.ParserError, UnicodeDecodeError) as error:

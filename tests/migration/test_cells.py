@@ -105,6 +105,13 @@ def test_a_link_in_the_place_of_a_table_is_refused(tmp_path: Path) -> None:
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 
 
+def test_a_lone_carriage_return_is_text(tmp_path: Path) -> None:
+    """Python wrote it without quotes until 3.13."""
+    found = read(tmp_path, "a,b\n,\r\np,x\ry\n", {"a": "string", "b": "string"})
+
+    assert found.frame["b"].tolist() == ["\r", "x\ry"]
+
+
 @given(rows=st.lists(st.tuples(_TEXT, _TEXT), max_size=6))
 def test_any_text_that_pandas_writes_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
