@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,11 +31,11 @@ from tablevault_like.catalog.catalog import NETWORK_VARIABLE
 from tablevault_like.errors import TVArgumentError, TVFileError, TVLockError
 from tablevault_like.locks import Worker, WorkerLock, read_worker
 from tablevault_like.storage import files
+from tablevault_like.storage.patience import code, patiently
 
 _APPLICATION = 0x54564D52  # "TVMR"
 _VERSION = 1
 _BUSY_SECONDS = 0.25  # in SQLite itself, which no signal interrupts; then it is tried again
-_LOG_EVERY = 5.0
 
 _COLUMNS = (
     "row_id, json_result, prompt_hash, input_hash, recipe, attempts, seconds, cost, tokens, recorded_at, generation, "
@@ -314,30 +313,7 @@ class Cache:
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
         with _told(self.path):
-            try:
-                return step()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-            return self._wait_out(step)
-
-    def _wait_out(self, step: Callable[[], _T]) -> _T:
-        from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random  # rarely needed
-
-        started = logged = time.monotonic()
-
-        def before_sleep(state: RetryCallState) -> None:
-            nonlocal logged
-            now = time.monotonic()
-            if now - logged >= _LOG_EVERY:
-                logged = now
-                _log.warning("%s is kept busy by another program, for %.0f s by now; waiting", self.path, now - started)
-            self.while_busy()
-
-        retrying = Retrying(
-            retry=retry_if_exception(_is_busy), wait=wait_random(0.001, 0.02), before_sleep=before_sleep, reraise=True
-        )
-        return retrying(step)
+            return patiently(self.path, step, while_busy=lambda seconds: self.while_busy())
 
 
 def cache_file(given: object) -> Path:
@@ -412,21 +388,13 @@ def _connect(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and _code(error) == sqlite3.SQLITE_BUSY
-
-
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about the file into TVFileError."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        told = _TOLD.get(_code(error))
+        told = _TOLD.get(code(error))
         if told is None:
             raise
         raise TVFileError(f"The cache {path} {told.format(error=error)}", path=path) from error

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from tablevault_like.catalog import forks
 from tablevault_like.errors import FencedError, TVFileError
 from tablevault_like.model import RowStatus
 from tablevault_like.storage import files
+from tablevault_like.storage.patience import code, patiently
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,6 @@ INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, co
 
 _WRITER_TIMEOUT = 0.25  # seconds in SQLite itself, which no signal interrupts; then it is tried again
 _READER_TIMEOUT = 10.0
-_LOG_EVERY = 5.0
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -486,32 +485,7 @@ class RowStore(RowReader):
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
         with forks.held_off(self.path), _told(self.path, but_busy=True):
-            try:
-                return step()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-            return self._wait_out(step)
-
-    def _wait_out(self, step: Callable[[], _T]) -> _T:
-        # Imported here: it is rarely needed, and takes long to import.
-        from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random
-
-        started = logged = time.monotonic()
-
-        def before_sleep(state: RetryCallState) -> None:
-            nonlocal logged
-            now = time.monotonic()
-            if now - logged >= _LOG_EVERY:
-                logged = now
-                _log.warning("%s is kept busy by another program, for %.0f s by now; waiting", self.path, now - started)
-            if self.while_busy is not None:
-                self.while_busy(now - started)
-
-        retrying = Retrying(
-            retry=retry_if_exception(_is_busy), wait=wait_random(0.001, 0.02), before_sleep=before_sleep, reraise=True
-        )
-        return retrying(step)
+            return patiently(self.path, step, while_busy=self.while_busy)
 
 
 def _connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
@@ -541,27 +515,18 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and _code(error) == sqlite3.SQLITE_BUSY
-
-
-def _code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary error code; 0 for an error of Python's module, such as a connection in a wrong thread."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
 @contextmanager
 def _told(path: Path, *, but_busy: bool = False) -> Iterator[None]:
     """Turn SQLite's errors about the file into TVFileError; that it is busy, only if nobody waits."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = _code(error)
-        if code == sqlite3.SQLITE_BUSY and not but_busy:
+        found = code(error)
+        if found == sqlite3.SQLITE_BUSY and not but_busy:
             message = f"The row store {path} is busy: another program is writing it. Try again later."
-        elif code in _DISK_CODES:
-            message = f"The row store {path} can't be read or written ({error}). {_DISK_CODES[code]}"
-        elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+        elif found in _DISK_CODES:
+            message = f"The row store {path} can't be read or written ({error}). {_DISK_CODES[found]}"
+        elif found in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
             message = (
                 f"The row store {path} is damaged ({error}). Restore it from a backup, or stop the process and start "
                 "it anew; what it had recorded is lost then."

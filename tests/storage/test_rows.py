@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tablevault_like.errors import FencedError, TVFileError
 from tablevault_like.model import RowStatus
-from tablevault_like.storage import rows
+from tablevault_like.storage import patience, rows
 from tablevault_like.storage.rows import Counts, RowRecord, RowStore
 
 
@@ -284,7 +284,7 @@ def test_a_busy_file_is_waited_out_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(rows, "_LOG_EVERY", 0.0)
+    monkeypatch.setattr(patience, "LOG_EVERY", 0.0)
     store.record("b", [done(1)])
     waited: list[float] = []
 
