@@ -58,7 +58,7 @@ LAYERS = {
             "planning finished rules instances again trash retention prunable *"
         )
     ],
-    "5a founding": ["founding"],
+    "5a founding": ["founding outputs"],
     "5b around": [
         *("arguments", "reading failures", "tree", "displays background", "check"),
         (

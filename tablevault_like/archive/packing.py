@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import lzma
 import os
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tablevault_like import founding
 from tablevault_like.archive import labels
 from tablevault_like.archive.contents import collect
 from tablevault_like.archive.finished import FinishedInstance, Vanished
@@ -22,15 +19,15 @@ from tablevault_like.archive.labels import Label
 from tablevault_like.archive.progress import Observer, Stage, Watch
 from tablevault_like.archive.spool import LeftOut, Spool
 from tablevault_like.catalog import Catalog
-from tablevault_like.errors import TVArgumentError, TVFileError
+from tablevault_like.errors import TVFileError
 from tablevault_like.layout import Layout
+from tablevault_like.outputs import Output
 from tablevault_like.process.journal import Journal
-from tablevault_like.storage import drafts, files
+from tablevault_like.storage import drafts
 from tablevault_like.tapes import members
 from tablevault_like.tapes.members import CHUNK, Member
 
 _ATTEMPTS = 3
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +55,16 @@ def pack(layout: Layout, output: Path, *, preset: int, observer: Observer | None
     Raises TVArgumentError for a place where no archive can be made, TVFileError for what is damaged or can't be read or
     written. Nothing is left behind then.
     """
-    _refuse_place(output)
+    place = Output(output, "archive", "another place with output=")
+    place.check()
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with (
-                _told(output),
+                place.told(),
                 closing(Catalog(layout.catalog)) as catalog,
                 drafts.draft(output, drafts.Kind.ARCHIVING) as draft,
             ):
-                return _Packing(layout, catalog, output, draft, Watch(observer)).run(preset)
+                return _Packing(layout, catalog, place, draft, Watch(observer)).run(preset)
         except (Vanished, FileNotFoundError) as error:
             if attempt == _ATTEMPTS:
                 raise TVFileError(
@@ -80,7 +78,7 @@ def pack(layout: Layout, output: Path, *, preset: int, observer: Observer | None
 class _Packing:
     """One attempt, in a draft of its own."""
 
-    def __init__(self, layout: Layout, catalog: Catalog, output: Path, draft: Path, watch: Watch) -> None:
+    def __init__(self, layout: Layout, catalog: Catalog, output: Output, draft: Path, watch: Watch) -> None:
         self._layout = layout
         self._catalog = catalog
         self._output = output
@@ -105,9 +103,9 @@ class _Packing:
                 self._write(stream, label, spool, finished)
             file.flush()
             os.fsync(descriptor)
-        _name(path, self._output)
-        size = self._output.stat().st_size
-        return Archived(self._output, label.files, label.total, size, tuple(self._left_out))
+        self._output.take(path)
+        size = self._output.path.stat().st_size
+        return Archived(self._output.path, label.files, label.total, size, tuple(self._left_out))
 
     def _write(self, stream: lzma.LZMAFile, label: Label, spool: Spool, finished: list[FinishedInstance]) -> None:
         raw = label.to_json()
@@ -164,51 +162,3 @@ def _label(vault: str, spooled: Iterable[Member], finished: Iterable[FinishedIns
         size = instance.size()
         file_count, folder_count, total = file_count + size.files, folder_count + size.folders, total + size.total
     return Label(vault, file_count, folder_count, total)
-
-
-def _refuse_place(output: Path) -> None:
-    """Raise TVArgumentError for a place where no archive can be made."""
-    if os.path.lexists(output):
-        raise TVArgumentError(
-            f"{output} exists already, so no archive was made. Remove it, or name another place with output=."
-        )
-    if not output.parent.is_dir():
-        raise TVArgumentError(f"No archive can be made at {output}: there is no folder {output.parent}. Make it first.")
-    founding.check_outside(output, what="archives")
-
-
-def _name(archive: Path, output: Path) -> None:
-    """Give a finished archive its name, unless something has that by now."""
-    try:
-        os.link(archive, output)
-    except FileExistsError:
-        raise TVArgumentError(
-            f"{output} was made by somebody else meanwhile, so it was left as it is. Name another place with output=."
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        files.place(archive, output)
-    files.sync_directory(output.parent)
-
-
-@contextmanager
-def _told(output: Path) -> Iterator[None]:
-    """Turn what the disk refuses into TVFileError. What has vanished isn't refused."""
-    try:
-        yield
-    except (TVFileError, FileNotFoundError):
-        raise
-    except sqlite3.Error as error:
-        raise TVFileError(
-            f"The archive {output} can't be made: the catalog can't be read ({error}). Nothing was left behind; call "
-            "again when less is done in the vault.",
-            path=output,
-        ) from error
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename is not None else ""
-        raise TVFileError(
-            f"The archive {output} can't be made: {error.strerror or error}{where}. Nothing was left behind; mend that "
-            "and call again, or name another place with output=.",
-            path=error.filename or output,
-        ) from error

@@ -9,27 +9,23 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import lzma
 import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tablevault_like import founding
 from tablevault_like.bundles import label as labels
 from tablevault_like.bundles import results, unfinished
 from tablevault_like.bundles.label import CONTENT, InstanceTold, Kind, Label, Listed, TableTold
 from tablevault_like.catalog import Database, instances, processes, tables
-from tablevault_like.errors import TVArgumentError, TVFileError
+from tablevault_like.errors import TVFileError
 from tablevault_like.layout import InstanceLayout
 from tablevault_like.model import InstanceRecord, ProcessRecord, TableRecord
 from tablevault_like.operations.importing import IMPORTED
+from tablevault_like.outputs import Output
 from tablevault_like.process import records
 from tablevault_like.process.journal import Journal
 from tablevault_like.storage import drafts, files, manifests, places
@@ -41,7 +37,6 @@ SUFFIX = ".bundle.tar.xz"
 _ATTEMPTS = 3
 _PRESET = 1
 """Tables and most artifacts are compressed already."""
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +93,12 @@ def export(journal: Journal, wanted: Wanted, path: str | os.PathLike[str] | None
     output = Path(os.path.abspath(name if path is None else path))  # noqa: PTH100 - a link at the end stays one
     if output.is_dir() and path is not None:
         output = output / name
-    _refuse_place(output)
+    target = Output(output, "bundle")
+    target.check()
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with _told(output), drafts.draft(output, drafts.Kind.ARCHIVING) as draft:
-                return _Packing(journal, wanted, output, draft).run()
+            with target.told(), drafts.draft(output, drafts.Kind.ARCHIVING) as draft:
+                return _Packing(journal, wanted, target, draft).run()
         except FileNotFoundError as error:
             if attempt == _ATTEMPTS:
                 missing = error.filename or error
@@ -117,7 +113,7 @@ def export(journal: Journal, wanted: Wanted, path: str | os.PathLike[str] | None
 class _Packing:
     """One attempt, in a draft of its own."""
 
-    def __init__(self, journal: Journal, wanted: Wanted, output: Path, draft: Path) -> None:
+    def __init__(self, journal: Journal, wanted: Wanted, output: Output, draft: Path) -> None:
         self._journal = journal
         self._wanted = wanted
         self._output = output
@@ -134,9 +130,9 @@ class _Packing:
                 self._write(stream, place, label)
             file.flush()
             os.fsync(descriptor)
-        _name(path, self._output)
+        self._output.take(path)
         return Exported(
-            self._output,
+            self._output.path,
             label.table.name,
             label.instance.instance_id,
             label.builder,
@@ -144,7 +140,7 @@ class _Packing:
             label.instance.rows,
             len(label.files),
             label.total,
-            self._output.stat().st_size,
+            self._output.path.stat().st_size,
         )
 
     def _collect(self) -> tuple[InstanceLayout, Label]:
@@ -304,52 +300,6 @@ def _process_told(record: ProcessRecord) -> dict[str, Any]:
         "ended_at": record.ended_at,
         "steps": [asdict(step) for step in record.steps],
     }
-
-
-def _refuse_place(output: Path) -> None:
-    """Raise TVArgumentError for a place where no bundle can be made."""
-    if os.path.lexists(output):
-        raise TVArgumentError(f"{output} exists already, so no bundle was made. Remove it, or name another place.")
-    if not output.parent.is_dir():
-        raise TVArgumentError(f"No bundle can be made at {output}: there is no folder {output.parent}. Make it first.")
-    founding.check_outside(output, what="bundles")
-
-
-def _name(bundle: Path, output: Path) -> None:
-    """Give a finished bundle its name, unless something has that by now."""
-    try:
-        os.link(bundle, output)
-    except FileExistsError:
-        raise TVArgumentError(
-            f"{output} was made by somebody else meanwhile, so it was left as it is. Name another place."
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        files.place(bundle, output)
-    files.sync_directory(output.parent)
-
-
-@contextmanager
-def _told(output: Path) -> Iterator[None]:
-    """Turn what the disk refuses into TVFileError. What has vanished isn't refused."""
-    try:
-        yield
-    except (TVFileError, FileNotFoundError):
-        raise
-    except sqlite3.Error as error:
-        raise TVFileError(
-            f"The bundle {output} can't be made: the catalog can't be read ({error}). Nothing was left behind; call "
-            "again when less is done in the vault.",
-            path=output,
-        ) from error
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename is not None else ""
-        raise TVFileError(
-            f"The bundle {output} can't be made: {error.strerror or error}{where}. Nothing was left behind; mend that "
-            "and call again, or name another place.",
-            path=error.filename or output,
-        ) from error
 
 
 def _damage(path: Path) -> TVFileError:

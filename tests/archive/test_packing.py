@@ -197,7 +197,7 @@ def compress(vault_dir: Path) -> None:
 
 
 def test_what_a_killed_worker_left_is_removed_by_the_next(copy_dir: Path, workers: Workers, calls: Calls) -> None:
-    point = "before tablevault_like.archive.packing:_name"
+    point = "before tablevault_like.outputs:Output.take"
     workers.run(compress, copy_dir, faults=[Fault(point, Action.KILL)])
     (left,) = beside(copy_dir) - {"vault"}
     assert left.startswith(".vault.tar.xz.")

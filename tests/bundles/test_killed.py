@@ -245,7 +245,7 @@ class TestAnExport:
         assert states.state(stage.folder / "executed") == before
 
     def test_leaves_a_draft_that_the_next_one_removes(self, stage: Stage, tmp_path: Path, workers: Workers) -> None:
-        fault = Fault("before tablevault_like.bundles.packing:_name", Action.KILL)
+        fault = Fault("before tablevault_like.outputs:Output.take", Action.KILL)
         assert killed(workers, fault, tasks.export_instance, stage.folder / "executed", tmp_path / "b", "pages")
         assert [path.name.endswith(".archiving") for path in tmp_path.glob(".b*")] == [True]
 
