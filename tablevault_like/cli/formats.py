@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from tablevault_like.model import ProcessRecord
+from tablevault_like.monitor.words import counted, duration, moment
 
-
-def counted(number: int | None, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "row"), counted(1000, "row"), counted(None, "row")
-    ('1 row', '1,000 rows', '? rows')
-    """
-    return f"{'?' if number is None else f'{number:,}'} {noun}{'' if number == 1 else 's'}"
-
-
-def moment(seconds: float | None) -> str:
-    """Return a time (POSIX seconds) as the local date and time; nothing for ``None``."""
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def duration(seconds: float | None) -> str:
-    """Return a number of seconds in the units that it is told in; nothing for ``None``.
-
-    >>> duration(0.0312), duration(12.34), duration(75), duration(7530), duration(200_000)
-    ('31 ms', '12.3 s', '1 min 15 s', '2 h 5 min', '2 d 7 h')
-    """
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3_600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86_400:
-        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+__all__ = ["counted", "duration", "moment", "progress", "rate", "status", "target"]
 
 
 def rate(rows_a_second: float | None) -> str:

@@ -32,13 +32,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int | None, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> counted(1, "row"), counted(1000, "row")
-    ('1 row', '1,000 rows')
+    >>> counted(1, "row"), counted(1000, "row"), counted(None, "row")
+    ('1 row', '1,000 rows', '? rows')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{'?' if number is None else f'{number:,}'} {noun}{'' if number == 1 else 's'}"
 
 
 def shown(value: object) -> str:
