@@ -75,11 +75,14 @@ def put_away_instance(
             files.discard(place.folder, journal.layout.trash, name)
 
 
-def free_folder(layout: Layout, db: Database, name: str, *, besides: TableRecord | None = None) -> str:
-    """Return a folder for a table of this name: the name itself, unless something else lies there."""
+def free_folder(layout: Layout, db: Database, name: str, *, besides: str | None = None) -> str:
+    """Return a folder for a table of this name: the name itself, unless something else lies there.
+
+    ``besides`` is the folder that the table has.
+    """
     candidate, number = name, 0
     while tables.is_folder_taken(db, candidate) or layout.table(candidate).folder.exists():
-        if besides is not None and candidate == besides.folder:
+        if candidate == besides:
             break
         number += 1
         candidate = f"{name}~{number}"

@@ -10,6 +10,7 @@ from tablevault_like.model import LockRequest, Resource, TableRecord, check_tabl
 from tablevault_like.operations import folders
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
+from tablevault_like.storage import places
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,16 @@ class RenameTable(Operation):
 
     def publish(self, run: Run, db: Database) -> None:
         record = tables.get(db, self.table_name)
-        next_folder = folders.free_folder(run.layout, db, self.new_table_name, besides=record)
+        folder = places.table_layout(run.layout, record).folder.name
+        if folder != record.folder:
+            # Whoever moved it after an earlier rename died before that was recorded.
+            tables.settle_folder(db, record.table_id, folder)
+        next_folder = folders.free_folder(run.layout, db, self.new_table_name, besides=folder)
         tables.rename(
             db,
             record.table_id,
             name=self.new_table_name,
-            next_folder=None if next_folder == record.folder else next_folder,
+            next_folder=None if next_folder == folder else next_folder,
         )
 
     def finish(self, run: Run) -> None:

@@ -111,6 +111,22 @@ def test_of_a_renamed_table_loses_nothing(scene: Scene, change: Callable[[TableV
         assert Path(scene.vault.get_artifact_folder(table)).parts[-3] == table
 
 
+@pytest.mark.parametrize("name", ["names", "words"], ids=["a third name", "the first name"])
+def test_of_a_renamed_table_may_die_when_the_folder_is_moved_and_not_recorded(scene: Scene, name: str) -> None:
+    before = scene.vault.get_dataframe("words").drop(columns="page")
+    worker = scene.start("rename_table", "", Fault("after tablevault_like.storage.files:place", Action.KILL))
+    worker.end()
+    assert not (scene.vault_dir / "words").exists()
+
+    scene.vault.rename_table(name, "terms")
+
+    assert scene.vault.get_dataframe(name).drop(columns="page").equals(before)
+    TableVault(scene.vault_dir, restart=True)
+    assert Path(scene.vault.get_artifact_folder(name)).parts[-3] == name
+    assert "length" in scene.vault.get_builders_list(name)
+    states.assert_sound(scene.vault_dir)
+
+
 def test_of_a_new_table_makes_nothing_for_one_that_is_deleted_by_now(scene: Scene) -> None:
     worker = scene.late("create_table")
     scene.vault.delete_table("papers")
