@@ -7,6 +7,7 @@ been handed over by then is on the disk.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -23,20 +24,21 @@ class Commits:
 
     def __init__(self, saved: Callable[[], None] = lambda: None) -> None:
         self._saved = saved
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._given = 0
+        self._changed = threading.Condition(threading.Lock())
+        self._given = itertools.count()
+        self._waits = 0
         self._committed = 0
         self._is_over = False
 
     def counting(self, function: Callable[[Work], T]) -> Callable[[Work], T]:
         """Return a function that is called once for each piece of work, and is counted."""
+        give = self._given.__next__
 
         def call(work: Work) -> T:
             try:
                 return function(work)
             finally:
-                self._give()
+                give()
 
         return call
 
@@ -46,7 +48,7 @@ class Commits:
         def follow(work: Work) -> Iterator[T]:
             with closing(_generator(function(work))) as results:
                 for result in results:
-                    self._give()
+                    next(self._given)
                     yield result
 
         return follow
@@ -65,7 +67,9 @@ class Commits:
         Raises TVProcessError if the run was given up before: then nobody knows what is committed.
         """
         with self._changed:
-            wanted = self._given
+            # A wait draws a number, too: taking one is how workers count without waiting for one another.
+            wanted = next(self._given) - self._waits
+            self._waits += 1
             self._changed.wait_for(lambda: self._committed >= wanted or self._is_over)
             if self._committed < wanted:
                 raise TVProcessError("This run was given up: what its function has given last is not recorded.")
@@ -82,10 +86,6 @@ class Commits:
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
-
-    def _give(self) -> None:
-        with self._lock:
-            self._given += 1
 
 
 class _Counted(Calls[T]):

@@ -27,7 +27,7 @@ from tablevault_like.errors import TVFileError
 from tablevault_like.functions.file_arguments import files_by_default
 from tablevault_like.references.cells import PLAIN_TYPES
 from tablevault_like.storage import files
-from tablevault_like.storage.digests import digest
+from tablevault_like.storage.digests import digest, digesting
 
 PathName: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -139,7 +139,7 @@ class InputHash:
     ) -> None:
         self._contents = Contents() if contents is None else contents
         self._files = files_by_default(function)
-        self._constants = digest(*map(self._contents.instead_of, constants))
+        self._digest = digesting(digest(*map(self._contents.instead_of, constants)))
 
     def of(self, arguments: Mapping[str, object], inputs: Sequence[object]) -> bytes:
         """Return the hash of a row's inputs: before the call, which may change its arguments."""
@@ -148,7 +148,7 @@ class InputHash:
         counted = [value if type(value) in plain else contents.instead_of(value) for value in inputs]
         for name, default in self._files.items():
             counted += [contents.of_path(path) for path in paths_in(arguments.get(name, default))]
-        return digest(self._constants, *counted)
+        return self._digest(counted)
 
 
 def paths_in(value: object) -> Iterator[PathName]:

@@ -119,9 +119,11 @@ class Provenance:
         files.write_file(folder / "plan.json", plan.to_json())
         codes = {str(number): recipe for number, recipe in store.codes().items()}
         told = []
+        count_failed = 0
         for builder in plan.builders:
             has_rows = _has_rows(builder)
             counts = store.counts(builder.name)
+            count_failed += counts.failed + counts.skipped
             input_hash = store.input_hash(builder.name)
             if not (counts.done >= rows if has_rows else has_frame(builder.name)):
                 input_hash = None
@@ -137,7 +139,7 @@ class Provenance:
             )
             if has_rows or not (makes_rows(builder) or builder.return_type is ReturnType.DATAFRAME):
                 tables.write_table(folder / f"{builder.name}.parquet", _frame(store, builder, table, rows))
-        failed = failures(plan, store, lambda names: _key_columns(table, names))
+        failed = failures(plan, store, lambda names: _key_columns(table, names)) if count_failed else table_of([])
         if len(failed):
             tables.write_table(folder / FAILURES, failed, DTYPES)
         written = {"format": FORMAT, "recipes": codes, "builders": told, "failures": len(failed)}
@@ -305,7 +307,9 @@ def _frame(store: RowReader, builder: PlannedBuilder, table: Path, rows: int) ->
     places_of = _places(store, builder, rows)
     efforts = np.full((4, rows), np.nan)
     for batch in store.efforts(builder.name):
-        made, found, numbers, attempts, seconds = zip(*batch, strict=True)
+        # Not zip(*batch): as many iterators as there are rows would keep the garbage collector busy.
+        columns: list[list[Any]] = [[row[place] for row in batch] for place in range(5)]
+        made, found, numbers, attempts, seconds = columns
         places = places_of(made)
         is_there = places >= 0
         places = places[is_there]
@@ -314,8 +318,8 @@ def _frame(store: RowReader, builder: PlannedBuilder, table: Path, rows: int) ->
         efforts[0, places] = np.array(attempts, np.float64)[is_there]
         efforts[1, places] = np.array(seconds, np.float64)[is_there]
     if prices := store.prices(builder.name):
-        made, *price = zip(*prices, strict=True)
-        places = places_of(made)
+        priced, *price = zip(*prices, strict=True)
+        places = places_of(priced)
         efforts[2:, places[places >= 0]] = np.array(price, np.float64)[:, places >= 0]  # None becomes nan
     frame = pd.DataFrame({"input_hash": pd.Series(hashes, dtype=object), "code": codes})
     for (name, dtype), values in zip(_EFFORTS.items(), efforts, strict=True):
@@ -342,8 +346,8 @@ def _lost_cells(
     dtypes = {column.name: column.dtype for column in tables.read_columns(table)[0]}
     has_floats = any(dtypes[name] in ("Float64", "category") for name in builder.changed_columns)
     made: pa.Table | None = None
-    for batch in store.cells(builder.name):
-        text = "".join(cells for _, cells in batch)
+    for batch in store.cells(builder.name, holding="" if has_floats else "{"):
+        text = "".join([cells for _, cells in batch])
         if "{" not in text and not (has_floats and _INTEGER.search(text)):
             continue  # nothing but texts, numbers and such
         if made is None:

@@ -29,7 +29,7 @@ from tablevault_like.engines.base import Calls, Engine, Failed, Interrupted, Res
 from tablevault_like.errors import TVArtifactError, TVPausedError, TVTableError, message_of
 from tablevault_like.model import ARTIFACT_DTYPE, ErrorRecord, OnError, Progress, RowStatus
 from tablevault_like.storage import artifacts, dtypes
-from tablevault_like.storage.rows import Counts, RowRecord, RowStore
+from tablevault_like.storage.rows import Counts, DoneRow, RowRecord, RowStore
 
 _FIT_ALL = ("object", "category")
 _OUR_FRAMES = ("tablevault_like.engines.", "tablevault_like.builders.", "tenacity", "concurrent.futures.")
@@ -160,11 +160,11 @@ class Recorder:
 
     def reuse(self, rows: Sequence[ReusedRow]) -> None:
         """Record rows that were made before, with no attempt."""
-        records = [RowRecord(row.index, RowStatus.DONE, row.cells, 0, 0.0, row.input_hash, self._code) for row in rows]
-        if records:
-            self._building.store.record(self._spec.name, records)
-            self.done += len(records)
-            self.reused += len(records)
+        if rows:
+            done = [(row.index, row.cells, 0, 0.0, row.input_hash, self._code) for row in rows]
+            self._building.store.record(self._spec.name, (), done=done)
+            self.done += len(rows)
+            self.reused += len(rows)
             self._report(self.progress())
 
     def record(self, calls: Calls[RowResult | RowError | None], *, first: int | None = None) -> None:
@@ -232,10 +232,12 @@ class Recorder:
                 found = _row_error_of(result, first or 0)
                 if not self._building.is_echo(found.original):
                     failed.append(_Failure(found, result.seconds, is_ending=True))
-            elif isinstance(result.value, RowError):
-                failed.append(_Failure(result.value, result.seconds))
-            elif result.value is not None:
-                rows.append((result.value, result.seconds))
+                continue
+            value = result.value
+            if isinstance(value, RowResult):
+                rows.append((value, result.seconds))
+            elif value is not None:
+                failed.append(_Failure(value, result.seconds))
         if rows and self._checked:
             rows, unfit = self._fitting(rows, is_stream=first is not None)
             failed = unfit if unfit and first is not None else unfit + failed
@@ -285,28 +287,21 @@ class Recorder:
 
     def _commit(self, rows: Sequence[tuple[RowResult, float]], failed: Sequence[_Failure], *, goes_on: bool) -> None:
         code = self._code
-        records = [
-            RowRecord(
-                row.index,
-                RowStatus.DONE,
-                row.text,
-                row.attempts,
-                seconds,
-                row.input_hash,
-                code,
-                cost=row.cost,
-                tokens=row.tokens,
-            )
-            for row, seconds in rows
-        ]
+        done: list[DoneRow] = []
+        records: list[RowRecord] = []
+        for row, seconds in rows:
+            if row.cost is None and row.tokens is None:
+                done.append((row.index, row.text, row.attempts, seconds, row.input_hash, code))
+            else:
+                records.append(self._priced_record(row, seconds))
         may_skip = goes_on and self._spec.on_error is OnError.NULL
         skipped = [each for each in failed if may_skip and each.row.is_final]
         remaining = [each for each in failed if not (may_skip and each.row.is_final)]
         records += [self._failed_record(each, RowStatus.SKIPPED) for each in skipped]
         records += [self._failed_record(each, RowStatus.FAILED) for each in remaining]
-        if not records:
+        if not records and not done:
             return
-        self._building.store.record(self._spec.name, records)
+        self._building.store.record(self._spec.name, records, done=done)
         self.done += len(rows)
         self.skipped += len(skipped)
         self.failed += len(remaining)
@@ -318,6 +313,19 @@ class Recorder:
         self._report(self.progress())
         for spending in self._spendings:
             spending.add(rows=len(rows), failures=len(failed), cost=cost)
+
+    def _priced_record(self, row: RowResult, seconds: float) -> RowRecord:
+        return RowRecord(
+            row.index,
+            RowStatus.DONE,
+            row.text,
+            row.attempts,
+            seconds,
+            row.input_hash,
+            self._code,
+            cost=row.cost,
+            tokens=row.tokens,
+        )
 
     def _failed_record(self, failed: _Failure, status: RowStatus) -> RowRecord:
         row = failed.row

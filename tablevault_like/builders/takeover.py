@@ -18,9 +18,9 @@ from tablevault_like.builders.reuse import Origin
 from tablevault_like.builders.task import Task
 from tablevault_like.builders.wholes import keep
 from tablevault_like.errors import TVArtifactError
-from tablevault_like.model import ARTIFACT_DTYPE, Progress, ReturnType, RowStatus
+from tablevault_like.model import ARTIFACT_DTYPE, Progress, ReturnType
 from tablevault_like.storage import artifacts, tables
-from tablevault_like.storage.rows import RowRecord
+from tablevault_like.storage.rows import DoneRow
 from tablevault_like.storage.values import encode_cells
 
 _log = logging.getLogger(__name__)
@@ -49,27 +49,27 @@ def take_over(task: Task, origin: Origin) -> None:
         counts = task.building.store.counts(task.name)
         task.report(Progress(counts.done, 0, rows, reused=counts.reused))
         known = None if maker is None else origin.provenance.rows(maker.name, count=rows)
-        for records in _records(task, part, known, columns):
-            task.building.store.record(task.name, records)
+        for taken in _rows(task, part, known, columns):
+            task.building.store.record(task.name, (), done=taken)
         if maker is not None and maker.input_hash is not None:
             task.building.store.set_input_hash(task.name, maker.input_hash)
     task.report(Progress(rows, 0, rows, reused=rows))
     _log.info("Process %s, builder %s: %d rows are as in the origin", task.building.process_id, task.name, rows)
 
 
-def _records(task: Task, part: pa.Table, known: RowOrigins | None, columns: Sequence[str]) -> Iterator[list[RowRecord]]:
+def _rows(task: Task, part: pa.Table, known: RowOrigins | None, columns: Sequence[str]) -> Iterator[list[DoneRow]]:
     store = task.building.store
     codes = {} if known is None else {code: store.code_number(recipe) for code, recipe in known.recipes.items()}
     for start in range(0, part.num_rows, _BLOCK):
-        records = []
+        rows: list[DoneRow] = []
         for row, cells in enumerate(tables.cells_of(part.slice(start, _BLOCK)), start):
             text, input_hash, code = None, None, 0
             if known is not None:
                 text, input_hash = known.cells.get(row), known.hashes[row]
                 code = codes.get(known.codes[row], 0)
             text = text or encode_cells(cells, columns)
-            records.append(RowRecord(row, RowStatus.DONE, text, 0, 0.0, input_hash, code))
-        yield records
+            rows.append((row, text, 0, 0.0, input_hash, code))
+        yield rows
 
 
 def _take_artifacts(task: Task, origin: Origin, part: pa.Table) -> None:

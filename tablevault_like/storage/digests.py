@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,22 @@ def digest(*values: object) -> bytes:
     >>> len({digest(1), digest(1.0), digest(True), digest("1"), digest(1, None)})
     5
     """
+    return blake2b(",".join(_texts(values)).encode(), digest_size=16).digest()
+
+
+def digesting(first: object) -> Callable[[Sequence[object]], bytes]:
+    """Return ``digest`` for values that come after a first one, which is encoded only once.
+
+    >>> digesting("a")([1, 2]) == digest("a", 1, 2)
+    True
+    """
+    (text,) = _texts([first])
+    return lambda values: blake2b(",".join([text, *_texts(values)]).encode(), digest_size=16).digest()
+
+
+def _texts(values: Sequence[object]) -> list[str]:
     scalars = SCALARS
-    parts = [scalars[kind](value) if (kind := type(value)) in scalars else _canonical(value, 0) for value in values]
-    return blake2b(",".join(parts).encode(), digest_size=16).digest()
+    return [scalars[kind](value) if (kind := type(value)) in scalars else _canonical(value, 0) for value in values]
 
 
 def _canonical(value: Any, depth: int) -> str:

@@ -94,13 +94,16 @@ INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, co
         input_hash = excluded.input_hash, code = excluded.code, error = NULL, inputs = NULL
     WHERE rows.status <> 1
 """
-"""The same for rows that are done at a price that nobody told: mostly all of them, so it is worth their time."""
+"""The same for a ``DoneRow``: mostly all rows are such, so it is worth their time."""
 
 _WRITER_TIMEOUT = 0.25  # seconds in SQLite itself, which no signal interrupts; then it is tried again
 _READER_TIMEOUT = 10.0
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+DoneRow: TypeAlias = tuple[int, str, int, float, bytes | None, int]
+"""Position, cells, attempts, seconds, input hash and code of a row that is done at a price that nobody told."""
 
 Effort: TypeAlias = tuple[int, bytes | None, int, int, float]
 """Position, input hash and code (None and 0 of a row that isn't done), attempts, seconds."""
@@ -165,33 +168,38 @@ class RowReader:
 
     def counts(self, builder: str) -> Counts:
         """Return how many rows are done, failed and skipped."""
-        rows = self._rows(
-            builder,
-            "SELECT status, count(*), sum(attempts = 0), total(cost), ifnull(sum(tokens), 0) FROM rows"
-            " WHERE builder = ? GROUP BY status",
+        whole = self._fetch("SELECT id, cost, tokens FROM builders WHERE name = ?", builder)
+        if not whole:
+            return Counts()
+        ((number, cost, tokens),) = whole
+        # Not GROUP BY, which sorts.
+        ((*counts, row_cost, row_tokens),) = self._fetch(
+            "SELECT count(*) FILTER (WHERE status = 1), count(*) FILTER (WHERE status = 2),"
+            " count(*) FILTER (WHERE status = 3), count(*) FILTER (WHERE status = 1 AND attempts = 0),"
+            " total(cost), ifnull(sum(tokens), 0) FROM rows WHERE builder = ?",
+            number,
         )
-        count = {RowStatus(status): (rows_of, reused) for status, rows_of, reused, _, _ in rows}
-        done, reused = count.get(RowStatus.DONE, (0, 0))
-        failed, skipped = (count.get(status, (0, 0))[0] for status in (RowStatus.FAILED, RowStatus.SKIPPED))
-        whole = self._fetch("SELECT cost, tokens FROM builders WHERE name = ?", builder)
-        cost, tokens = (sum(values) for values in zip((0.0, 0), *(row[3:] for row in rows), *whole, strict=True))
-        return Counts(done, failed, skipped, reused, cost, tokens)
+        done, failed, skipped, reused = counts
+        return Counts(done, failed, skipped, reused, cost + row_cost, tokens + row_tokens)
 
     def is_empty(self) -> bool:
         """Tell whether no row of any builder is recorded."""
         return not self._fetch("SELECT 1 FROM rows LIMIT 1")
 
-    def cells(self, builder: str, *, batch_size: int = 10_000) -> Iterator[list[tuple[int, str]]]:
+    def cells(self, builder: str, *, holding: str = "", batch_size: int = 10_000) -> Iterator[list[tuple[int, str]]]:
         """Yield the position and the cells of every row that is done, by position, in batches.
 
-        The file is read for each batch anew, so that nobody waits while the batch is used.
+        With ``holding``, only those whose text holds that. The file is read for each batch anew, so that nobody waits
+        while the batch is used.
         """
         last, batch = -1, [(0, "")]
         while batch:
             batch = self._rows(
                 builder,
-                "SELECT row, value FROM rows WHERE builder = ? AND status = 1 AND row > ? ORDER BY row LIMIT ?",
+                "SELECT row, value FROM rows WHERE builder = ?1 AND status = 1 AND row > ?2"
+                " AND (?3 = '' OR instr(value, ?3)) ORDER BY row LIMIT ?4",
                 last,
+                holding,
                 batch_size,
             )
             if batch:
@@ -346,22 +354,14 @@ class RowStore(RowReader):
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (epoch,))
         self._epoch = epoch
 
-    def record(self, builder: str, rows: Sequence[RowRecord]) -> None:
+    def record(self, builder: str, rows: Sequence[RowRecord], *, done: Sequence[DoneRow] = ()) -> None:
         """Record rows of a builder in one transaction. They are durable when it returns.
 
         Raises FencedError, and records nothing, if the process was claimed by another worker.
         """
-        done = RowStatus.DONE
-        plain: list[RowRecord] = []
-        others: list[RowRecord] = []
-        for row in rows:
-            (plain if row.status is done and row.cost is None and row.tokens is None else others).append(row)
         with self._write():
             number = self._number("builders", "name", builder)
-            self._connection.executemany(
-                _RECORD_DONE,
-                [(number, row.index, row.cells, row.attempts, row.seconds, row.input_hash, row.code) for row in plain],
-            )
+            self._connection.executemany(_RECORD_DONE, ((number, *row) for row in done))
             self._connection.executemany(
                 _RECORD,
                 [
@@ -379,7 +379,7 @@ class RowStore(RowReader):
                         row.tokens,
                         row.inputs,
                     )
-                    for row in others
+                    for row in rows
                 ],
             )
 

@@ -305,23 +305,21 @@ class _Column:
         return to_stored(coerce_column(from_stored(stored).rename(self.name), self.dtype))
 
 
-def _decoded(cells: Cells, width: int) -> Iterator[tuple[list[int], list[tuple[object, ...]]]]:
+def _decoded(cells: Cells, width: int) -> Iterator[tuple[list[int], list[list[object]]]]:
     """Yield the positions and the columns of each batch."""
     for batch in cells:
         rows = [row for row, _ in batch]
-        try:
-            columns = list(zip(*values.decode_rows([text for _, text in batch]), strict=True))
-        except (TypeError, ValueError):  # a row that is no array, or rows of different lengths
-            columns = []
-        if len(columns) != width:
+        found = values.decode_rows([text for _, text in batch])
+        if any(type(cells) is not list or len(cells) != width for cells in found):
             raise TVFileError(
                 f"The results of rows {rows[0]} to {rows[-1]} don't have the {width} columns that they should have. "
                 "The file that they are in is damaged, or made by another builder."
             )
-        yield rows, columns
+        # Not zip(*found): as many iterators as there are rows would keep the garbage collector busy.
+        yield rows, [[cells[place] for cells in found] for place in range(width)]
 
 
-def _decoded_column(cells: Callable[[], Cells], width: int, place: int) -> Iterator[tuple[object, ...]]:
+def _decoded_column(cells: Callable[[], Cells], width: int, place: int) -> Iterator[list[object]]:
     return (columns[place] for _, columns in _decoded(cells(), width))
 
 

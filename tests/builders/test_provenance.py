@@ -58,9 +58,10 @@ class Rows:
     def failures(self, builder: str, status: RowStatus = RowStatus.FAILED) -> list[RowRecord]:
         return []
 
-    def cells(self, builder: str, *, batch_size: int = 2) -> Iterator[list[tuple[int, str]]]:
-        for start in range(0, len(self.done), batch_size):
-            yield self.done[start : start + batch_size]
+    def cells(self, builder: str, *, holding: str = "", batch_size: int = 2) -> Iterator[list[tuple[int, str]]]:
+        found = [(row, text) for row, text in self.done if holding in text]
+        for start in range(0, len(found), batch_size):
+            yield found[start : start + batch_size]
 
 
 def plan(columns: Sequence[str], dtypes: dict[str, str] | None = None, return_type: str = "row-wise") -> Plan:

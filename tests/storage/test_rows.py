@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -493,6 +494,37 @@ def test_costs_add_up_over_attempts(store: RowStore) -> None:
             (1, 1.0, 1, None),
             (2, None, None, None),
         ]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        None,
+        failed(1, attempts=2, seconds=1.0, inputs='{"a":1}'),
+        failed(1, cost=0.25, tokens=3),
+        RowRecord(1, RowStatus.SKIPPED, error="E"),
+        done(1, "[5]", code=7),
+    ],
+    ids=["nothing", "failed", "failed at a price", "skipped", "done"],
+)
+def test_a_row_at_no_price_is_recorded_as_any_other(store: RowStore, before: RowRecord | None) -> None:
+    for builder in ("b", "other"):
+        store.record(builder, [] if before is None else [before])
+
+    store.record("b", [done(1, "[1]", attempts=2, seconds=0.5, input_hash=b"h", code=3)])
+    store.record("other", [failed(2)], done=[(1, "[1]", 2, 0.5, b"h", 3)])
+
+    assert store.row("other", 1) == store.row("b", 1)
+    assert store.counts("other") == replace(store.counts("b"), failed=1)
+
+
+def test_cells_are_read_of_the_rows_that_hold_a_text(store: RowStore) -> None:
+    store.record("b", [done(index, f'["{"{" * (index % 3 == 1)}é"]') for index in range(9)])
+
+    assert [*store.cells("b", holding="{", batch_size=2)] == [[(1, '["{é"]'), (4, '["{é"]')], [(7, '["{é"]')]]
+    assert [*store.cells("b", holding="é", batch_size=9)] == [*store.cells("b", batch_size=9)]
+    assert [*store.cells("b", holding="[")] != []
+    assert [*store.cells("b", holding="~")] == []
 
 
 def test_another_thread_is_refused(store: RowStore) -> None:
