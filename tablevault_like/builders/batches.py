@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from tablevault_like.builders.hashing import InputHash
 from tablevault_like.builders.recording import Recorder
-from tablevault_like.builders.results import RowError, RowResult, inputs_text, row_error, row_result
+from tablevault_like.builders.results import RowError, RowResult, row_error, row_result
 from tablevault_like.builders.reuse import ReusedRow
 from tablevault_like.builders.rows import left_to_make, row_work, rows_to_make
 from tablevault_like.builders.task import Task
 from tablevault_like.engines.attempts import Attempts, Tried
-from tablevault_like.engines.base import Calls, Done, Failed, Interrupted, Work
+from tablevault_like.engines.base import Done, Failed, Interrupted, RelayedCalls, Work
 from tablevault_like.engines.base import Result as Finished
 from tablevault_like.errors import TVTableError, nearest
 from tablevault_like.model import OnError, Result
@@ -61,25 +61,15 @@ class BatchWork(Work):
 
 def fill_batches(task: Task) -> None:
     """Call a ColumnBuilder's function for the rows that aren't recorded yet and can't be reused, some at a time."""
-    building = task.building
-    total = task.rows_to_fill()
-    missing = rows_to_make(task, total)
-    recorder = task.recorder(total=total)
-    if not len(missing):
+    left = left_to_make(task)
+    if left is None:
         return
-    bound = task.bind()
-    inputs = task.input_hash(bound)
-    missing = left_to_make(task, missing, bound, inputs, recorder)
-    if not len(missing):
-        return
-    recorder.inputs_of = lambda row: inputs_text(next(row_work(task, bound, np.array([row]))).arguments)
-    call = _FillBatch(task, inputs)
-    while len(missing) and not building.stop.requested and recorder.rows_left != 0:
-        # As many as a budget of rows allows. More than once, as those that fail are none that are made.
-        allowed = len(missing) if recorder.rows_left is None else recorder.rows_left
-        part, missing = missing[:allowed], missing[allowed:]
-        _run(task, recorder, call, list(_parts(task, part)), lambda rows: _batch_of(task, bound, rows))
-    recorder.check_complete()
+    call = _FillBatch(task, left.inputs)
+    for rows in left.parts():
+        batches = list(_batches_of(task, rows))
+        works = (_batch_of(task, left.bound, batch) for batch in batches)
+        left.recorder.record(_ByRow(task.calls(call, works, count=len(batches), recorder=left.recorder)))
+    left.recorder.check_complete()
 
 
 def make_batches(task: Task) -> None:
@@ -100,30 +90,12 @@ def make_batches(task: Task) -> None:
         # A batch is made as a whole, though a budget ends in the midst of it.
         allowed = len(missing) if recorder.rows_left is None else -(-recorder.rows_left // size)
         part, missing = missing[:allowed], missing[allowed:]
-        _run(task, recorder, call, part, lambda batch: _work_of(task, bound, batch))
+        works = (_work_of(task, bound, batch) for batch in part)
+        recorder.record(_ByRow(task.calls(call, works, count=len(part), recorder=recorder)))
     recorder.check_complete()
 
 
-def _run(
-    task: Task,
-    recorder: Recorder,
-    call: _BatchCall,
-    batches: Sequence[Any],
-    work_of: Callable[[Any], BatchWork],
-) -> None:
-    building = task.building
-    commits = task.commits(recorder)
-    calls = building.engine.map(
-        commits.counting(call),
-        map(work_of, batches),
-        workers=min(task.spec.n_threads, len(batches)),
-        stop=building.stop,
-        enter=building.enter,
-    )
-    recorder.record(_ByRow(commits.committed(calls)))
-
-
-def _parts(task: Task, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _batches_of(task: Task, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     size = task.spec.batch_size or 1
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
@@ -282,24 +254,11 @@ class _BatchFailed(Exception):  # noqa: N818 - it carries errors
         self.rows = rows
 
 
-class _ByRow(Calls[RowResult | RowError | None]):
+class _ByRow(RelayedCalls[RowResult | RowError | None]):
     """The rows of batches that come back. Those of one batch come together."""
-
-    def __init__(self, calls: Calls[Rows]) -> None:
-        self._calls = calls
 
     def __next__(self) -> list[Finished[RowResult | RowError | None]]:
         return [row for result in next(self._calls) for row in _rows_of(result)]
-
-    def cease(self) -> None:
-        self._calls.cease()
-
-    def close(self) -> None:
-        self._calls.close()
-
-    @property
-    def is_exhausted(self) -> bool:
-        return self._calls.is_exhausted
 
 
 def _rows_of(result: Finished[Rows]) -> Iterator[Finished[RowResult | RowError | None]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
-from tablevault_like.engines.base import Calls, Result, Work
+from tablevault_like.engines.base import Calls, RelayedCalls, Result, Work
 from tablevault_like.errors import TVProcessError
 
 T = TypeVar("T")
@@ -88,9 +88,9 @@ class Commits:
             self._changed.notify_all()
 
 
-class _Counted(Calls[T]):
+class _Counted(RelayedCalls[T]):
     def __init__(self, calls: Calls[T], commits: Commits, *, is_stream: bool) -> None:
-        self._calls = calls
+        super().__init__(calls)
         self._commits = commits
         self._is_stream = is_stream
         self._taken = 0
@@ -107,15 +107,11 @@ class _Counted(Calls[T]):
         if self._is_stream:
             self._is_heard = False
             self._commits.end()
-        self._calls.cease()
+        super().cease()
 
     def close(self) -> None:
-        self._calls.close()
+        super().close()
         self._commits.end()
-
-    @property
-    def is_exhausted(self) -> bool:
-        return self._calls.is_exhausted
 
 
 def _generator(results: Iterable[T]) -> Generator[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,39 +22,58 @@ _BLOCK = 8192
 
 def make_rows(task: Task) -> None:
     """Call the function for each row that isn't recorded yet, and can't be reused."""
-    building = task.building
+    left = left_to_make(task)
+    if left is None:
+        return
+    call: Callable[[Work], RowResult | RowError | None] = RowCall(
+        task.function,
+        task.spec.changed_columns,
+        inputs=left.inputs,
+        attempts=task.attempts(),
+        goes_on=task.spec.on_error is not OnError.STOP,
+    )
+    for rows in left.parts():
+        work = row_work(task, left.bound, rows)
+        left.recorder.record(task.calls(call, work, count=len(rows), recorder=left.recorder))
+    left.recorder.check_complete()
+
+
+@dataclass(frozen=True)
+class Left:
+    """The rows that a builder is called for now: none is recorded yet, and none can be reused."""
+
+    task: Task
+    recorder: Recorder
+    bound: Bound
+    inputs: InputHash
+    rows: NDArray[np.int64]
+
+    def parts(self) -> Iterator[NDArray[np.int64]]:
+        """Yield as many of them as a budget of rows allows, until a stop is requested.
+
+        More than once: those that fail needn't count among the rows that are made.
+        """
+        rows, recorder = self.rows, self.recorder
+        while len(rows) and not self.task.building.stop.requested and recorder.rows_left != 0:
+            part = rows[: recorder.rows_left]
+            rows = rows[len(part) :]
+            yield part
+
+
+def left_to_make(task: Task) -> Left | None:
+    """Take over the rows that can be reused, and return those that are left; None if there are none."""
     total = task.rows_to_fill()
     missing = rows_to_make(task, total)
     recorder = task.recorder(total=total)
     if not len(missing):
-        return
+        return None
     bound = task.bind()
     inputs = task.input_hash(bound)
-    missing = left_to_make(task, missing, bound, inputs, recorder)
+    missing = _not_reused(task, missing, bound, inputs, recorder)
     if not len(missing):
-        return
+        return None
     recorder.inputs_of = lambda row: inputs_text(_row(task, bound, row, task.key(row))[0])
-    call: Callable[[Work], RowResult | RowError | None] = RowCall(
-        task.function,
-        task.spec.changed_columns,
-        inputs=inputs,
-        attempts=task.attempts(),
-        goes_on=task.spec.on_error is not OnError.STOP,
-    )
-    while len(missing) and not building.stop.requested:
-        # What fails needn't count among the rows that a budget allows: then there is more to be made than this.
-        part = missing[: recorder.rows_left]
-        missing = missing[len(part) :]
-        commits = task.commits(recorder)
-        calls = building.engine.map(
-            commits.counting(call),
-            row_work(task, bound, part),
-            workers=min(task.spec.n_threads, len(part)),
-            stop=building.stop,
-            enter=building.enter,
-        )
-        recorder.record(commits.committed(calls))
-    recorder.check_complete()
+    return Left(task, recorder, bound, inputs, missing)
 
 
 def rows_to_make(task: Task, total: int) -> NDArray[np.int64]:
@@ -81,7 +101,7 @@ def _row(task: Task, bound: Bound, index: int, key: str) -> tuple[dict[str, obje
         raise
 
 
-def left_to_make(
+def _not_reused(
     task: Task, missing: NDArray[np.int64], bound: Bound, inputs: InputHash, recorder: Recorder
 ) -> NDArray[np.int64]:
     """Take over the rows that were made before, and return those that weren't."""

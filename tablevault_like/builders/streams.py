@@ -17,7 +17,7 @@ from tablevault_like.builders.recording import Recorder, failure
 from tablevault_like.builders.results import RowError, RowResult, RowStream
 from tablevault_like.builders.reuse import ReusedRow
 from tablevault_like.builders.task import Task
-from tablevault_like.engines.base import Calls, Failed, Result, Work
+from tablevault_like.engines.base import Calls, Failed, RelayedCalls, Result, Work
 from tablevault_like.errors import TVTableError
 from tablevault_like.references.keywords import Keyword
 from tablevault_like.storage import tables
@@ -80,7 +80,7 @@ def follow(task: Task) -> None:
     _log.info("Processing complete, removing checkpoint")
 
 
-class _InParts(Calls[RowResult | RowError | None]):
+class _InParts(RelayedCalls[RowResult | RowError | None]):
     """The results of a stream, in parts that end where a line is to be logged, which is logged once that is recorded.
 
     Of a failure in ``left_out`` values, which don't count, or behind them, only the latter are counted.
@@ -89,7 +89,7 @@ class _InParts(Calls[RowResult | RowError | None]):
     def __init__(
         self, calls: Calls[RowResult | RowError | None], task: Task, recorder: Recorder, *, left_out: int
     ) -> None:
-        self._calls = calls
+        super().__init__(calls)
         self._task = task
         self._recorder = recorder
         self._left_out = left_out
@@ -116,16 +116,6 @@ class _InParts(Calls[RowResult | RowError | None]):
                     break
         part, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return part
-
-    def cease(self) -> None:
-        self._calls.cease()
-
-    def close(self) -> None:
-        self._calls.close()
-
-    @property
-    def is_exhausted(self) -> bool:
-        return self._calls.is_exhausted
 
 
 def _tell_begin(task: Task, *, is_resumed: bool, offset: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -16,13 +17,15 @@ from tablevault_like.builders.recording import Building, Recorder
 from tablevault_like.builders.reuse import Reuse
 from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.engines.attempts import Attempts
-from tablevault_like.engines.base import Work
+from tablevault_like.engines.base import Calls, Work
 from tablevault_like.errors import TVBuilderError
 from tablevault_like.model import Progress, ReturnType
 from tablevault_like.model import Reuse as ReuseMode
 from tablevault_like.references.arguments import Bound
 from tablevault_like.references.keywords import Keyword
 from tablevault_like.storage.digests import digest
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +102,19 @@ class Task:
         commits = Commits(lambda: self.tell_saved(recorder))
         self.building.offer_checkpoint(commits.wait)
         return commits
+
+    def calls(self, function: Callable[[Work], T], work: Iterable[Work], *, count: int, recorder: Recorder) -> Calls[T]:
+        """Call a function for ``count`` pieces of work, in the builder's threads, and count what it gives."""
+        building, commits = self.building, self.commits(recorder)
+        return commits.committed(
+            building.engine.map(
+                commits.counting(function),
+                work,
+                workers=min(self.spec.n_threads, count),
+                stop=building.stop,
+                enter=building.enter,
+            )
+        )
 
     def call_hash(self, bound: Bound, work: Work) -> bytes | None:
         """Return what tells the one call that makes all rows from any other; None for an IndexBuilder's."""

@@ -29,7 +29,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -192,6 +192,23 @@ class Calls(ABC, Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class RelayedCalls(Calls[T]):
+    """Calls whose results are made of those of other calls: all but that is left to these."""
+
+    def __init__(self, calls: Calls[Any]) -> None:
+        self._calls = calls
+
+    def cease(self) -> None:
+        self._calls.cease()
+
+    def close(self) -> None:
+        self._calls.close()
+
+    @property
+    def is_exhausted(self) -> bool:
+        return self._calls.is_exhausted
 
 
 class Engine(ABC):

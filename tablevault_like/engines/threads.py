@@ -71,13 +71,7 @@ class ThreadEngine(Engine):
                 self._count(-1)
 
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(run,), name="tablevault-limited", daemon=True)
-        self._count(1)
-        try:
-            thread.start()
-        except BaseException:
-            self._count(-1)
-            raise
+        self._begin(threading.Thread(target=context.run, args=(run,), name="tablevault-limited", daemon=True))
         try:
             value, error = outcome.get(timeout=min(seconds, threading.TIMEOUT_MAX))
         except Empty:
@@ -107,14 +101,18 @@ class ThreadEngine(Engine):
                 context = contextvars.copy_context()
                 thread = threading.Thread(target=context.run, args=(run,), name=f"tablevault-{number}", daemon=True)
                 calls.join()
-                self._count(1)
-                try:
-                    thread.start()
-                except BaseException:
-                    self._count(-1)
-                    raise
+                self._begin(thread)
         except BaseException:
             calls.close()
+            raise
+
+    def _begin(self, thread: threading.Thread) -> None:
+        """Start a thread that counts itself out when it ends."""
+        self._count(1)
+        try:
+            thread.start()
+        except BaseException:
+            self._count(-1)
             raise
 
     def _count(self, change: int) -> None:

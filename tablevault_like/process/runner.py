@@ -143,20 +143,14 @@ class Runner:
         operation, process_id = start.operation, existing.process_id
         self._check_same_work(existing, operation)
         operation.check()
-        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
-        if not lock.acquire():
-            raise self._life.running_error(process_id)
         with ExitStack() as cleanup:
-            cleanup.callback(self._endings.leave, lock, process_id)
-            row = self.journal.get(process_id)
-            if row.state in (State.REVERTING, State.STOPPING, State.CREATED):
-                self._endings.conclude(row)
-            elif not row.state.has_ended:
+            lock, row = self._take_on(process_id, cleanup)
+            if not row.state.has_ended:
                 with self.journal.catalog.snapshot() as db:
                     operation.declare(View(db, self.journal.layout, self.journal.now()))
                 self._life.refuse_living_descendants(process_id)
                 self._endings.conclude(row)
-            row = self.journal.get(process_id)
+                row = self.journal.get(process_id)
             if row.state is not State.REVERTED:
                 self._renew(operation, process_id)
             again = self._start(
@@ -210,16 +204,8 @@ class Runner:
         self._check_same_work(existing, start.operation)
         if existing.state in (State.COMPLETED, State.MATERIALIZED):
             return process_id
-        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
-        if not lock.acquire():
-            raise self._life.running_error(process_id)
         with ExitStack() as cleanup:
-            # Not leaving(): a generator that nobody keeps any more is closed, and would let go of the lock.
-            cleanup.callback(self._endings.leave, lock, process_id)
-            row = self.journal.get(process_id)
-            if row.state in (State.REVERTING, State.STOPPING, State.CREATED):
-                self._endings.conclude(row)
-                row = self.journal.get(process_id)
+            lock, row = self._take_on(process_id, cleanup)
             if row.state in (State.COMPLETED, State.MATERIALIZED):
                 return process_id
             if row.state is State.REVERTED:
@@ -234,6 +220,22 @@ class Runner:
             run = Run(process_id, epoch, row.named, row.author, row.created_at, self.journal, observer=self.observer)
             cleanup.pop_all()
         return self._driver.drive(operation, run, lock)
+
+    def _take_on(self, process_id: str, cleanup: ExitStack) -> tuple[WorkerLock, ProcessRow]:
+        """Take a process's worker lock, which ``cleanup`` lets go of, and end what another worker had begun to end.
+
+        Return the lock, and how the process stands then. Raises TVProcessError if its worker is alive.
+        """
+        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        if not lock.acquire():
+            raise self._life.running_error(process_id)
+        # Not leaving(): a generator that nobody keeps any more is closed, and would let go of the lock.
+        cleanup.callback(self._endings.leave, lock, process_id)
+        row = self.journal.get(process_id)
+        if row.state in (State.REVERTING, State.STOPPING, State.CREATED):
+            self._endings.conclude(row)
+            row = self.journal.get(process_id)
+        return lock, row
 
     def _restart_one(self, row: ProcessRow) -> Outcome:
         deaths = self._deaths_in_vain(row) if row.state is State.RUNNING else 0
