@@ -98,6 +98,16 @@ class Gate:
 GATES: dict[str, Gate] = {}
 """The gates of the test that runs, by name: ``from tests.tables import GATES``."""
 
+GATED_ROWS = """
+from tests.tables import GATES
+
+def rows():
+    yield 1
+    GATES["row"].enter()
+    yield 2
+"""
+"""A code module whose generator waits at the gate ``row`` between its two rows."""
+
 
 @contextmanager
 def gates(*names: str) -> Iterator[tuple[Gate, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,8 +27,56 @@ from tablevault_like.storage import places
 from tablevault_like.storage.replacements import Replacements
 
 
+class _BuilderFiles(Operation):
+    """Puts builder files in the place of those that a temporary instance has."""
+
+    table_name: str
+    version: str
+
+    @property
+    @abstractmethod
+    def changes(self) -> Mapping[str, str | None]:
+        """The texts of the files by name; None for one that is to go."""
+
+    def execute(self, run: Run) -> None:
+        with self._telling_if_gone(run):
+            self._replacements(run).place()
+
+    def publish(self, run: Run, db: Database) -> None:
+        # The instance may have been executed meanwhile: then the files went to a folder that nobody reads.
+        publication.get_temporary(db, self.table_name, self.version)
+
+    def undo(self, run: Run) -> None:
+        self._replacements(run).undo()
+
+    def _declaration(self) -> Declaration:
+        resources = [Resource.builders(self.table_name, self.version, name) for name in self.changes]
+        return Declaration(tuple(LockRequest.exclusive(resource) for resource in resources))
+
+    def _replacements(self, run: Run) -> Replacements:
+        """Return the changes of files; none if the instance is gone."""
+        with run.journal.catalog.snapshot() as db:
+            record = instances.find(db, self.table_name, temporary_id(self.version))
+        if record is None:
+            return Replacements(run.files.replaced, {}, run.fenced)
+        place = places.instance_layout(run.layout, record)
+        known = places.builder_files(place, self.table_name)
+        changes = {known.get(name, place.builder(name)): text for name, text in self.changes.items()}
+        return Replacements(run.files.replaced, changes, run.fenced)
+
+    @contextmanager
+    def _telling_if_gone(self, run: Run) -> Iterator[None]:
+        """Say that the instance was executed or deleted meanwhile, where that is why its folder is gone."""
+        try:
+            yield
+        except TVFileError:
+            with run.journal.catalog.snapshot() as db:
+                publication.get_temporary(db, self.table_name, self.version)
+            raise
+
+
 @dataclass(frozen=True)
-class CreateBuilderFile(Operation):
+class CreateBuilderFile(_BuilderFiles):
     """Create builder files in a temporary instance, or replace those that have their names."""
 
     name = "create_builder_file"
@@ -75,25 +124,15 @@ class CreateBuilderFile(Operation):
                 f"{self.table_name}/{temporary.instance_id} is edited externally, so it has no builders. Write it with "
                 "write_instance()."
             )
-        return _declaration(self.table_name, self.version, self.texts)
+        return self._declaration()
 
-    def execute(self, run: Run) -> None:
-        with _telling_if_gone(run, self.table_name, self.version):
-            self._replacements(run).place()
-
-    def publish(self, run: Run, db: Database) -> None:
-        # The instance may have been executed meanwhile: then the files went to a folder that nobody reads.
-        publication.get_temporary(db, self.table_name, self.version)
-
-    def undo(self, run: Run) -> None:
-        self._replacements(run).undo()
-
-    def _replacements(self, run: Run) -> Replacements:
-        return _replacements(run, self.table_name, self.version, self.texts)
+    @property
+    def changes(self) -> Mapping[str, str]:
+        return self.texts
 
 
 @dataclass(frozen=True)
-class DeleteBuilderFile(Operation):
+class DeleteBuilderFile(_BuilderFiles):
     """Delete a builder file from a temporary instance."""
 
     name = "delete_builder_file"
@@ -112,45 +151,8 @@ class DeleteBuilderFile(Operation):
                 f"{self.table_name}/{temporary.instance_id} has no builder {self.builder_name!r}."
                 f"{nearest(self.builder_name, list(known))}"
             )
-        return _declaration(self.table_name, self.version, (self.builder_name,))
+        return self._declaration()
 
-    def execute(self, run: Run) -> None:
-        with _telling_if_gone(run, self.table_name, self.version):
-            self._replacements(run).place()
-
-    def publish(self, run: Run, db: Database) -> None:
-        publication.get_temporary(db, self.table_name, self.version)
-
-    def undo(self, run: Run) -> None:
-        self._replacements(run).undo()
-
-    def _replacements(self, run: Run) -> Replacements:
-        return _replacements(run, self.table_name, self.version, {self.builder_name: None})
-
-
-def _declaration(table_name: str, version: str, names: Mapping[str, str] | tuple[str, ...]) -> Declaration:
-    resources = [Resource.builders(table_name, version, name) for name in names]
-    return Declaration(tuple(LockRequest.exclusive(resource) for resource in resources))
-
-
-def _replacements(run: Run, table_name: str, version: str, texts: Mapping[str, str | None]) -> Replacements:
-    """Return the changes of builder files in a temporary instance; none if the instance is gone."""
-    with run.journal.catalog.snapshot() as db:
-        record = instances.find(db, table_name, temporary_id(version))
-    if record is None:
-        return Replacements(run.files.replaced, {}, run.fenced)
-    place = places.instance_layout(run.layout, record)
-    known = places.builder_files(place, table_name)
-    changes = {known.get(name, place.builder(name)): text for name, text in texts.items()}
-    return Replacements(run.files.replaced, changes, run.fenced)
-
-
-@contextmanager
-def _telling_if_gone(run: Run, table_name: str, version: str) -> Iterator[None]:
-    """Say that the instance was executed or deleted meanwhile, where that is why its folder is gone."""
-    try:
-        yield
-    except TVFileError:
-        with run.journal.catalog.snapshot() as db:
-            publication.get_temporary(db, table_name, version)
-        raise
+    @property
+    def changes(self) -> Mapping[str, None]:
+        return {self.builder_name: None}

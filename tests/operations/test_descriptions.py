@@ -10,16 +10,7 @@ import yaml
 from tablevault_like import TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError
 from tests import states
-from tests.tables import Background, begin, build, gates, index
-
-CODE = """
-from tests.tables import GATES
-
-def rows():
-    yield 1
-    GATES["row"].enter()
-    yield 2
-"""
+from tests.tables import GATED_ROWS, Background, begin, build, gates, index
 
 
 @pytest.fixture
@@ -68,7 +59,7 @@ def test_of_a_temporary_instance_goes_over_to_what_is_made_of_it(vault: TableVau
 
 def test_while_something_runs(vault: TableVault) -> None:
     (instance,) = vault.get_table_instances("numbers")
-    begin(vault, "numbers", {"index": index("n")}, code=CODE)
+    begin(vault, "numbers", {"index": index("n")}, code=GATED_ROWS)
     with gates("row") as (row,):
         running = Background(vault.execute_instance, "numbers", process_id="p")
         row.await_arrival()

@@ -12,26 +12,11 @@ from tablevault_like.errors import TVArgumentError, TVBuilderError, TVLockError,
 from tablevault_like.model import State
 from tests import states, tasks
 from tests.library import BUILDERS, CALLS, CODE, WORDS
+from tests.operations.rerunning import ID, ONCE, TWICE, made_by, rerun, vault
 from tests.scenes import Calls
 from tests.workers import Action, Fault, Workers
 
-ID = "nightly"
-ONCE = Counter(CALLS)
-TWICE = Counter(CALLS * 2)
-
-
-@pytest.fixture
-def vault(copy_dir: Path, calls: Calls) -> TableVault:
-    return TableVault(copy_dir, "ada", lock_timeout=0.05)
-
-
-def rerun(vault: TableVault, **arguments: object) -> str:
-    return vault.execute_instance("words", process_id=ID, existing="rerun", **arguments)  # type: ignore[arg-type]
-
-
-def made_by(vault: TableVault, process_id: str) -> list[str]:
-    found = {each: vault.get_descriptions(each, "words") for each in vault.get_table_instances("words")}
-    return [each for each, told in found.items() if told["process_id"] == process_id]
+__all__ = ["vault"]
 
 
 def test_what_is_not_known_is_refused(vault: TableVault) -> None:

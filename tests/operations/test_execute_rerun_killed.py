@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,27 +10,11 @@ import pytest
 from tablevault_like import TableVault
 from tablevault_like.model import State
 from tests import states, tasks
-from tests.library import CALLS, WORDS
-from tests.scenes import Calls
+from tests.library import WORDS
+from tests.operations.rerunning import ID, made_by, vault
 from tests.workers import GROUND, Action, Fault, Workers
 
-ID = "nightly"
-ONCE = Counter(CALLS)
-TWICE = Counter(CALLS * 2)
-
-
-@pytest.fixture
-def vault(copy_dir: Path, calls: Calls) -> TableVault:
-    return TableVault(copy_dir, "ada", lock_timeout=0.05)
-
-
-def rerun(vault: TableVault, **arguments: object) -> str:
-    return vault.execute_instance("words", process_id=ID, existing="rerun", **arguments)  # type: ignore[arg-type]
-
-
-def made_by(vault: TableVault, process_id: str) -> list[str]:
-    found = {each: vault.get_descriptions(each, "words") for each in vault.get_table_instances("words")}
-    return [each for each, told in found.items() if told["process_id"] == process_id]
+__all__ = ["vault"]
 
 
 @pytest.mark.timeout(600)

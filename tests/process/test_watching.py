@@ -17,23 +17,14 @@ from tablevault_like.errors import TVArgumentError, TVProcessError, TVTimeoutErr
 from tablevault_like.locks import is_held
 from tests import tasks
 from tests.library import BY_NAME
-from tests.tables import Background, Gate, begin, gates, index, write_code
+from tests.tables import GATED_ROWS, Background, Gate, begin, gates, index, write_code
 from tests.workers import Action, Fault, Workers, wait_until
-
-CODE = """
-from tests.tables import GATES
-
-def rows():
-    yield 1
-    GATES["row"].enter()
-    yield 2
-"""
 
 
 @pytest.fixture
 def vault(vault_dir: Path) -> TableVault:
     vault = TableVault(vault_dir, "ada", create=True)
-    begin(vault, "numbers", {"index": index("n")}, code=CODE)
+    begin(vault, "numbers", {"index": index("n")}, code=GATED_ROWS)
     return vault
 
 
@@ -62,7 +53,7 @@ def test_it_ends_with_the_process(vault: TableVault, row: Gate) -> None:
 
 
 def test_it_ends_with_a_pause(vault: TableVault, row: Gate) -> None:
-    write_code(vault, CODE.replace("yield 2", "raise ConnectionError('nobody answers')"))
+    write_code(vault, GATED_ROWS.replace("yield 2", "raise ConnectionError('nobody answers')"))
     running = execute(vault, row)
     waiting = Background(vault.wait, "p")
     row.open()
@@ -76,7 +67,7 @@ def test_it_ends_with_a_pause(vault: TableVault, row: Gate) -> None:
 
 def test_after_it_the_next_call_finds_nobody_at_the_process(vault: TableVault, row: Gate) -> None:
     """Not only the state counts: its worker is done with it."""
-    write_code(vault, CODE.replace("yield 2", "raise ConnectionError('nobody answers')"))
+    write_code(vault, GATED_ROWS.replace("yield 2", "raise ConnectionError('nobody answers')"))
     execute(vault, row)
     waiting = Background(vault.wait, "p")
     row.open()
