@@ -25,8 +25,8 @@ LAYERS = {
     "2 parts": [
         "locks",
         (
-            "storage: tags values digests artifacts patience rows arrow arrow_names columns dtypes operands filters "
-            "tables exchange datasets"
+            "storage: tags values digests artifacts patience row_files rows arrow arrow_names columns dtypes operands "
+            "filters tables exchange datasets"
         ),
         (
             "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver "

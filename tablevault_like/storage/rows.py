@@ -24,55 +24,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from tablevault_like.catalog import forks
 from tablevault_like.errors import FencedError, TVFileError
 from tablevault_like.model import RowStatus
-from tablevault_like.storage import files
-from tablevault_like.storage.patience import code, patiently
+from tablevault_like.storage import files, row_files
+from tablevault_like.storage.patience import patiently
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-SCHEMA_VERSION = 3
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE builders (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, call_hash BLOB,
-    cost REAL NOT NULL DEFAULT 0, tokens INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE codes (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE);
-CREATE TABLE rows (
-    builder INTEGER NOT NULL, row INTEGER NOT NULL, status INTEGER NOT NULL, value TEXT, attempts INTEGER NOT NULL,
-    seconds REAL NOT NULL, input_hash BLOB, code INTEGER NOT NULL, error TEXT, cost REAL, tokens INTEGER, inputs TEXT,
-    PRIMARY KEY (builder, row)
-) WITHOUT ROWID;
-"""
-
-_VIEW = """
-CREATE VIEW results AS
-    SELECT builders.name AS builder, row,
-        CASE status WHEN 1 THEN 'done' WHEN 2 THEN 'failed' ELSE 'skipped' END AS status,
-        value, attempts, seconds, rows.cost, rows.tokens, error, inputs, codes.fingerprint AS code
-    FROM rows JOIN builders ON builders.id = rows.builder LEFT JOIN codes ON codes.id = rows.code
-    ORDER BY rows.builder, row;
-"""
-
-_OLDEST = 2
-"""The oldest format that is still read. It has no costs and no inputs."""
-
-_UPGRADE = (
-    "ALTER TABLE rows ADD COLUMN cost REAL",
-    "ALTER TABLE rows ADD COLUMN tokens INTEGER",
-    "ALTER TABLE rows ADD COLUMN inputs TEXT",
-    "ALTER TABLE builders ADD COLUMN cost REAL NOT NULL DEFAULT 0",
-    "ALTER TABLE builders ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0",
-    "DROP VIEW results",
-    _VIEW,
-)
-
-_AS_IF_UPGRADED = (
-    "CREATE TEMP VIEW rows AS SELECT *, NULL AS cost, NULL AS tokens, NULL AS inputs FROM main.rows",
-    "CREATE TEMP VIEW builders AS SELECT *, 0.0 AS cost, 0 AS tokens FROM main.builders",
-)
 
 _RECORD = """
 INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, code, error, cost, tokens, inputs)
@@ -287,7 +244,7 @@ class RowReader:
         return self._patiently(lambda: self._connection.execute(sql, parameters).fetchall())
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
-        with forks.held_off(self.path), _told(self.path):
+        with forks.held_off(self.path), row_files.told(self.path):
             return step()
 
 
@@ -322,7 +279,7 @@ class RowStore(RowReader):
 
         Raises TVFileError if it is missing, damaged, or of a newer version.
         """
-        store = cls(path, _connect(path, mode="rw", timeout=_WRITER_TIMEOUT))
+        store = cls(path, row_files.connect(path, mode="rw", timeout=_WRITER_TIMEOUT))
         try:
             store._prepare()
         except BaseException:
@@ -333,11 +290,11 @@ class RowStore(RowReader):
     @staticmethod
     def read(path: Path) -> RowReader:
         """Open a store for reading only, whoever writes it. Raises TVFileError if it is missing or damaged."""
-        reader = RowReader(path, _connect(path, mode="ro", timeout=_READER_TIMEOUT))
+        reader = RowReader(path, row_files.connect(path, mode="ro", timeout=_READER_TIMEOUT))
         try:
-            with _told(path):
-                if _check_version(path, reader._connection) < SCHEMA_VERSION:
-                    for statement in _AS_IF_UPGRADED:
+            with row_files.told(path):
+                if row_files.check_version(path, reader._connection) < row_files.SCHEMA_VERSION:
+                    for statement in row_files.AS_IF_UPGRADED:
                         reader._connection.execute(statement)
         except BaseException:
             reader.close()
@@ -431,15 +388,19 @@ class RowStore(RowReader):
         if not self._fetch("SELECT 1 FROM sqlite_schema LIMIT 1"):
             with self._transaction():
                 if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
-                    for statement in (_SCHEMA + _VIEW).split(";\n"):
+                    for statement in (row_files.SCHEMA + row_files.VIEW).split(";\n"):
                         connection.execute(statement)
-                    connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
-        if self._patiently(lambda: _check_version(self.path, connection)) < SCHEMA_VERSION:
+                    connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (row_files.SCHEMA_VERSION,))
+        if self._patiently(lambda: row_files.check_version(self.path, connection)) < row_files.SCHEMA_VERSION:
             with self._transaction():
-                if _check_version(self.path, connection) < SCHEMA_VERSION:  # nobody else has done it meanwhile
-                    for statement in _UPGRADE:
+                if (
+                    row_files.check_version(self.path, connection) < row_files.SCHEMA_VERSION
+                ):  # nobody else has done it meanwhile
+                    for statement in row_files.UPGRADE:
                         connection.execute(statement)
-                    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
+                    connection.execute(
+                        "UPDATE meta SET value = ? WHERE key = 'schema_version'", (row_files.SCHEMA_VERSION,)
+                    )
 
     @contextmanager
     def _write(self) -> Iterator[None]:
@@ -463,7 +424,7 @@ class RowStore(RowReader):
         with forks.held_off(self.path):
             self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
             try:
-                with _told(self.path):
+                with row_files.told(self.path):
                     yield
                 self._patiently(lambda: connection.execute("COMMIT"))
             except BaseException:
@@ -484,64 +445,5 @@ class RowStore(RowReader):
         return int(number)
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
-        with forks.held_off(self.path), _told(self.path, but_busy=True):
+        with forks.held_off(self.path), row_files.told(self.path, but_busy=True):
             return patiently(self.path, step, while_busy=self.while_busy)
-
-
-def _connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
-    with _told(path):
-        if not path.is_file():
-            raise TVFileError(
-                f"The row store {path} is missing. What it had recorded is lost: stop the process and start it anew.",
-                path=path,
-            )
-        uri = f"{path.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        connection.execute("PRAGMA trusted_schema = OFF")
-        return connection
-
-
-def _check_version(path: Path, connection: sqlite3.Connection) -> int:
-    """Return the version of the file's format. Raises TVFileError for one that can't be read."""
-    (version,) = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    if not _OLDEST <= version <= SCHEMA_VERSION:
-        what, way = ("a newer", "Upgrade tablevault_like.") if version > SCHEMA_VERSION else ("an older", "Start anew.")
-        raise TVFileError(
-            f"The row store {path} was written by {what} version of tablevault_like (its format is {version}, this "
-            f"version knows {_OLDEST} to {SCHEMA_VERSION}). {way}",
-            path=path,
-        )
-    return int(version)
-
-
-@contextmanager
-def _told(path: Path, *, but_busy: bool = False) -> Iterator[None]:
-    """Turn SQLite's errors about the file into TVFileError; that it is busy, only if nobody waits."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        found = code(error)
-        if found == sqlite3.SQLITE_BUSY and not but_busy:
-            message = f"The row store {path} is busy: another program is writing it. Try again later."
-        elif found in _DISK_CODES:
-            message = f"The row store {path} can't be read or written ({error}). {_DISK_CODES[found]}"
-        elif found in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
-            message = (
-                f"The row store {path} is damaged ({error}). Restore it from a backup, or stop the process and start "
-                "it anew; what it had recorded is lost then."
-            )
-        else:
-            raise
-        raise TVFileError(message, path=path) from error
-
-
-_DISK_CODES = {
-    sqlite3.SQLITE_FULL: "The disk is full: free some space and resume the process.",
-    sqlite3.SQLITE_IOERR: "The disk reported an error: check it and resume the process.",
-    sqlite3.SQLITE_CANTOPEN: "Check that its folder exists and that you may write there.",
-    sqlite3.SQLITE_PERM: "Check that you may write it.",
-    sqlite3.SQLITE_READONLY: (
-        "Check that you may write it. If its worker died in the middle of a commit, resume or stop the process first."
-    ),
-}
