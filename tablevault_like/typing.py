@@ -28,7 +28,7 @@ from tablevault_like.monitor.records import (
 from tablevault_like.operations.prunable import Prunable, Pruning
 from tablevault_like.operations.trash import Removed, TrashRecord
 from tablevault_like.queries import Parameters
-from tablevault_like.vault import Filters
+from tablevault_like.vault_reading import Filters
 
 __all__ = [
     "Archived",

@@ -58,7 +58,7 @@ def test_every_row_is_whole() -> None:
 
 # What only this library has: the methods and arguments, as far as they are no others' names, and what goes on around.
 OWN = (
-    *(name for name in vars(TableVault) if name[0] != "_" and name not in (*OFFERED, "make_table")),
+    *(name for name in dir(TableVault) if name[0] != "_" and name not in (*OFFERED, "make_table")),
     *("columns", "filters", "lock_timeout", "max_bytes", "observer", "on_change", "timeout", "replace=True"),
     *("reuse: never", "~RESUME_FROM~", "~ROW_KEY~", "output.log", "tvl ps", "tvl migrate", "--json", "left_out"),
 )

@@ -74,7 +74,7 @@ LAYERS = {
         "bundles: unfinished results packing",
         *("queries", "comparison: records cells rows texts sides *"),
     ],
-    "6 face": ["vault typing __init__"],
+    "6 face": ["vault_reading vault typing __init__"],
     "7a shell": [
         (
             "cli: output questions words formats places frames conditions errors completion options session startup "

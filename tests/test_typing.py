@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ def functions() -> Iterator[Callable[..., Any]]:
     """Yield the public functions, and the methods of a vault."""
     yield from (getattr(archive, name) for name in ("compress_vault", "decompress_vault", "delete_vault"))
     yield migration.migrate
-    yield from (method for name, method in vars(TableVault).items() if callable(method) and name[0] != "_")
+    yield from (method for name, method in inspect.getmembers(TableVault, callable) if name[0] != "_")
 
 
 def classes(annotation: object, seen: set[type]) -> set[type]:
