@@ -1,23 +1,28 @@
-"""Show people how far an execution is while it runs: bars on a terminal and in notebooks, else a line now and then.
+"""Show people how far a run is: bars on a terminal, a table of bars in a notebook, else a line every few seconds.
+
+A run is an execution in a vault, or a call of ``map_rows`` or ``extract_df``.
 
 1. Nothing is shown of what is over in a moment.
-2. One run at a time has bars, for a terminal has one place for them; another one that runs meanwhile, and one that user
-   code starts, has lines.
+2. One run at a time has bars on a terminal, for there is one place for them; another one that runs meanwhile, and one
+   that user code starts, has lines.
 3. Showing never disturbs: whatever goes wrong in it is logged, and the run goes on without.
 """
 
 from __future__ import annotations
 
+import contextvars
+import importlib
 import logging
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
+from tablevault_like.meters import Meter
 from tablevault_like.model import Progress
 from tablevault_like.process.run import Observer
 
@@ -32,6 +37,10 @@ PATIENCE = 0.5
 """Seconds that a run takes before anything is shown of it."""
 INTERVAL = 5.0
 """Seconds from one line to the next, where there are no bars."""
+REDRAW = 0.25
+"""Seconds after which a notebook shows something new. Each time is a message to the browser."""
+
+_CAN_NOT = "the progress of %s can't be shown"
 
 _showing = threading.Lock()
 """Held by whoever has the terminal."""
@@ -52,24 +61,55 @@ def display(title: str, *, wanted: bool | None = None, is_child: bool = False) -
     """Return what is to show a run, ``None`` for nothing.
 
     ``wanted`` is what the caller says: ``None`` leaves it to what there is, a terminal, a notebook, or neither, where
-    lines go to the log; with ``True`` they go to stderr.
+    lines go to the log; with ``True`` they go to stderr. A child, which user code starts, has lines in any case.
     """
     if wanted is False:
         return None
-    if not is_child and _has_place_for_bars():
+    if not is_child and _is_in_notebook():
+        return NotebookDisplay(title)
+    if not is_child and _has_terminal():
         return BarDisplay(title)
     return LineDisplay(title, _print if wanted else log.info)
 
 
 @contextmanager
 def shown(title: str, *, wanted: bool | None = None, is_child: bool = False) -> Iterator[Observer | None]:
-    """Show a run while the block lasts, and give what it is to tell how far it is. Called as ``display`` is."""
+    """Show a run while the block lasts, and give what it is to tell how far it is. Called as ``display`` is.
+
+    What is given raises nothing, nor does the end of the block by itself: where a run can't be shown, that is logged,
+    once, and it isn't shown any more.
+    """
     found = display(title, wanted=wanted, is_child=is_child)
     if found is None:
         yield None
         return
-    with closing(found):
-        yield lambda step, progress, is_done: found.show(step, progress, is_done=is_done)
+    with closing(_Harmless(title, found)) as harmless:
+        yield lambda step, progress, is_done: harmless.show(step, progress, is_done=is_done)
+
+
+class _Harmless(Display):
+    """Passes on what it is told until that fails."""
+
+    def __init__(self, title: str, display: Display) -> None:
+        self._title = title
+        self._display: Display | None = display
+
+    def show(self, step: str, progress: Progress, *, is_done: bool = False) -> None:
+        shown = self._display
+        if shown is not None:
+            try:
+                shown.show(step, progress, is_done=is_done)
+            except Exception:
+                log.warning(_CAN_NOT, self._title, exc_info=True)
+                self.close()
+
+    def close(self) -> None:
+        shown, self._display = self._display, None
+        if shown is not None:
+            try:
+                shown.close()
+            except Exception:
+                log.warning(_CAN_NOT, self._title, exc_info=True)
 
 
 class LineDisplay(Display):
@@ -81,56 +121,103 @@ class LineDisplay(Display):
         self._title = title
         self._write = write
         self._clock = clock
-        self._meter: _Meter | None = None
+        self._meter: Meter | None = None
         self._next = clock() + INTERVAL
 
     def show(self, step: str, progress: Progress, *, is_done: bool = False) -> None:
         now = self._clock()
         meter = self._meter
         if meter is None or meter.step != step:
-            meter = self._meter = _Meter(step, now, _made(progress))
+            meter = self._meter = Meter.begun(step, progress, now)
+        meter.last, meter.is_done = progress, is_done
         if (is_done and meter.is_told) or now >= self._next:
             self._next = now + INTERVAL
             meter.is_told = True
-            rate = "" if is_done else meter.told(progress, now)
-            self._write(f"{self._title}: {step}: {in_words(progress)}{rate}")
+            self._write(f"{self._title}: {step}: {meter.in_words(now)}")
 
 
-class BarDisplay(Display):
-    """Draws a bar for each step, on stderr or in the notebook."""
+class Drawing(Display):
+    """Draws all steps of a run, from when it has taken a moment: then even if no row comes for an hour."""
+
+    def __init__(self, title: str, *, clock: Callable[[], float]) -> None:
+        self._title = title
+        self._clock = clock
+        self._begun = clock()
+        self._meters: dict[str, Meter] = {}
+        self._is_drawn = self._is_over = False
+        self._turn = threading.Lock()
+        """Held by the thread that runs what is shown, or by the one that draws it for the first time."""
+        self._late: threading.Timer | None = None
+
+    def show(self, step: str, progress: Progress, *, is_done: bool = False) -> None:
+        with self._turn:
+            now = self._clock()
+            meter = self._meters.setdefault(step, Meter.begun(step, progress, now))
+            meter.last, meter.is_done = progress, is_done
+            if self._is_drawn:
+                self.draw(meter, now)
+            elif now - self._begun >= PATIENCE:
+                self._draw_first(now)
+            elif self._late is None:
+                # In the same context, by which a notebook knows the cell.
+                self._late = threading.Timer(PATIENCE, contextvars.copy_context().run, (self._draw_late,))
+                self._late.daemon = True
+                self._late.start()
+
+    def close(self) -> None:
+        with self._turn:
+            if self._late is not None:
+                self._late.cancel()
+            if self._is_drawn and not self._is_over:
+                self._is_over = True
+                self.end()
+            self._is_over = True
+
+    @abstractmethod
+    def begin(self, now: float) -> None:
+        """Draw for the first time what ``steps`` are."""
+
+    @abstractmethod
+    def draw(self, meter: Meter, now: float) -> None:
+        """Draw how far a step is by now."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Leave what is drawn as it is."""
+
+    @property
+    def meters(self) -> Sequence[Meter]:
+        """The steps that have begun."""
+        return [*self._meters.values()]
+
+    def _draw_late(self) -> None:
+        with self._turn:
+            if not (self._is_drawn or self._is_over):
+                try:
+                    self._draw_first(self._clock())
+                except Exception:
+                    self._is_over = True
+                    log.warning(_CAN_NOT, self._title, exc_info=True)
+
+    def _draw_first(self, now: float) -> None:
+        if not self._is_over:
+            self.begin(now)
+            self._is_drawn = True
+
+
+class BarDisplay(Drawing):
+    """Draws a bar for each step on stderr; a line now and then, if somebody else has the terminal."""
 
     def __init__(
         self, title: str, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._title = title
-        self._clock = clock
+        super().__init__(title, clock=clock)
         self._console = console
-        self._begun = clock()
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._meters: dict[str, _Meter] = {}
         self._instead: LineDisplay | None = None
 
-    def show(self, step: str, progress: Progress, *, is_done: bool = False) -> None:
-        now = self._clock()
-        meter = self._meters.setdefault(step, _Meter(step, now, _made(progress)))
-        meter.last, meter.is_done = progress, is_done
-        if self._instead is not None:
-            self._instead.show(step, progress, is_done=is_done)
-        elif self._bars is not None:
-            self._draw(meter, now)
-        elif now - self._begun >= PATIENCE:
-            self._begin(now)
-
-    def close(self) -> None:
-        bars, self._bars = self._bars, None
-        if bars is not None:
-            try:
-                bars.stop()
-            finally:
-                _showing.release()
-
-    def _begin(self, now: float) -> None:
+    def begin(self, now: float) -> None:
         if not _showing.acquire(blocking=False):
             self._instead = LineDisplay(self._title, log.info, clock=self._clock)
             return
@@ -141,87 +228,84 @@ class BarDisplay(Display):
             self._bars = None
             _showing.release()
             raise
-        for meter in self._meters.values():
-            self._draw(meter, now)
+        for meter in self.meters:
+            self.draw(meter, now)
 
-    def _draw(self, meter: _Meter, now: float) -> None:
-        assert self._bars is not None
-        progress = meter.last
+    def draw(self, meter: Meter, now: float) -> None:
+        bars = self._bars
+        if bars is None:
+            if self._instead is not None:
+                self._instead.show(meter.step, meter.last, is_done=meter.is_done)
+            return
         if meter.step not in self._tasks:
-            self._tasks[meter.step] = self._bars.add_task(meter.step, total=progress.total, told="")
-        settled = progress.done + progress.skipped
-        total = settled if meter.is_done else progress.total
-        told = _remarks(progress) + ("" if meter.is_done else meter.told(progress, now))
-        self._bars.update(self._tasks[meter.step], completed=settled, total=total, told=told.removeprefix(", "))
+            self._tasks[meter.step] = bars.add_task(meter.step, total=meter.last.total, told="")
+        bars.update(self._tasks[meter.step], completed=meter.settled, total=meter.total, told=meter.remarks(now))
+
+    def end(self) -> None:
+        bars, self._bars, self._instead = self._bars, None, None
+        if bars is not None:
+            try:
+                bars.stop()
+            finally:
+                _showing.release()
 
 
-@dataclass(slots=True)
-class _Meter:
-    """How fast a step is: ``before`` rows of it had been made when it was begun."""
+class NotebookDisplay(Drawing):
+    """Shows a table with a bar for each step below the cell, and nothing but text where there is no HTML.
 
-    step: str
-    begun: float
-    before: int
-    last: Progress = field(default_factory=lambda: Progress(0, 0, None))
-    is_done: bool = False
-    is_told: bool = False
-
-    def told(self, progress: Progress, now: float) -> str:
-        """Return the rate, and the time that is left at it, as far as they are known."""
-        made, seconds = _made(progress) - self.before, now - self.begun
-        if made <= 0 or seconds <= 0:
-            return ""
-        rate = made / seconds
-        told = f", {rate:.3g} rows/s" if rate >= 1 else f", {60 * rate:.3g} rows/min"
-        if progress.total is None:
-            return told
-        left = max(0, progress.total - progress.done - progress.skipped - progress.failed) / rate
-        return f"{told}, {span(left)} left"
-
-
-def in_words(progress: Progress) -> str:
-    """Return how far a step is.
-
-    >>> in_words(Progress(120, 2, 1000, reused=30))
-    '120 of 1000 rows, 30 reused, 2 failed'
+    It needs what every notebook has, ``IPython.display``, and no widgets.
     """
-    of = "" if progress.total is None else f" of {progress.total}"
-    return f"{progress.done}{of} row{'' if progress.done == 1 and not of else 's'}{_remarks(progress)}"
 
+    def __init__(self, title: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(title, clock=clock)
+        self._shown: Any = None
+        self._next = 0.0
 
-def span(seconds: float) -> str:
-    """Return a time in words that fit a line.
+    def begin(self, now: float) -> None:
+        self._next = now + REDRAW
+        show = importlib.import_module("IPython.display").display
+        self._shown = show(self._forms(now), raw=True, display_id=True)
 
-    >>> span(3), span(75), span(4000), span(90000)
-    ('3 s', '1 min 15 s', '1 h 6 min', '25 h 0 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    def draw(self, meter: Meter, now: float) -> None:
+        if now >= self._next:
+            self._next = now + REDRAW
+            self._shown.update(self._forms(now), raw=True)
 
+    def end(self) -> None:
+        shown, self._shown, self._next = self._shown, None, float("inf")
+        shown.update(self._forms(None), raw=True)
 
-def _made(progress: Progress) -> int:
-    return progress.done - progress.reused + progress.failed + progress.skipped
+    def _forms(self, now: float | None) -> dict[str, str]:
+        text = "\n".join(f"{self._title}: {each.step}: {each.in_words(now)}" for each in self.meters)
+        return {
+            "text/plain": text,
+            "text/html": f"<table>{''.join(self._row(each, now) for each in self.meters)}</table>",
+        }
 
-
-def _remarks(progress: Progress) -> str:
-    remarks = [f", {progress.reused} reused"] if progress.reused else []
-    remarks += [f", {progress.failed} failed"] if progress.failed else []
-    remarks += [f", {progress.skipped} left empty"] if progress.skipped else []
-    remarks += [f", cost {progress.cost:.4g}"] if progress.cost else []
-    return "".join(remarks)
+    def _row(self, meter: Meter, now: float | None) -> str:
+        settled, total = meter.settled, meter.total
+        # Without a value it is a bar that only moves; one of nothing is full.
+        known = "" if total is None else f' value="{settled if total else 1}" max="{total or 1}"'
+        cells = (
+            escape(f"{self._title}: {meter.step}"),
+            f"<progress{known}></progress>",
+            str(settled) if total is None else f"{settled}/{total}",
+            escape(meter.remarks(now)),
+        )
+        return "<tr>" + "".join(f'<td style="text-align: left">{each}</td>' for each in cells) + "</tr>"
 
 
 def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - it was asked for
 
 
-def _has_place_for_bars() -> bool:
-    if "ipykernel" in sys.modules:
-        return True
+def _is_in_notebook() -> bool:
+    """Tell whether this interpreter is the kernel of a notebook. Then IPython has been imported."""
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_shell is not None and getattr(get_shell(), "kernel", None) is not None
+
+
+def _has_terminal() -> bool:
     stream = sys.stderr
     return stream is not None and not stream.closed and stream.isatty()
 

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 
 from tablevault_like import TableVault, displays
-from tablevault_like.displays import BarDisplay, LineDisplay, display
+from tablevault_like.displays import BarDisplay, LineDisplay, NotebookDisplay, display
 from tablevault_like.model import Progress
 from tests.tables import begin, column, index
+from tests.workers import wait_until
 
 
 class Clock:
@@ -157,6 +162,217 @@ class TestBars:
         displays._showing.release()
 
 
+class Cell:
+    """What stands below a cell of a notebook: each thing by its id, in the newest form."""
+
+    def __init__(self) -> None:
+        self.forms: list[dict[str, str]] = []
+        self.messages = 0
+        self.before: Callable[[], None] = lambda: None
+        """Called before anything is shown."""
+
+    def display(self, forms: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        self.before()
+        assert raw
+        assert display_id is True
+        self.forms.append(forms)
+        self.messages += 1
+        return Handle(self, len(self.forms) - 1)
+
+
+class Handle:
+    def __init__(self, cell: Cell, place: int) -> None:
+        self._cell = cell
+        self._place = place
+
+    def update(self, forms: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self._cell.forms[self._place] = forms
+        self._cell.messages += 1
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """Make this interpreter the kernel of a notebook, as far as IPython's public functions tell."""
+    cell = Cell()
+    shell = SimpleNamespace(kernel=object())
+    ipython, public = ModuleType("IPython"), ModuleType("IPython.display")
+    monkeypatch.setattr(ipython, "get_ipython", lambda: shell, raising=False)
+    monkeypatch.setattr(public, "display", cell.display, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", public)
+    return cell
+
+
+class TestNotebooks:
+    @pytest.fixture
+    def shown(self, cell: Cell, clock: Clock) -> NotebookDisplay:
+        return NotebookDisplay("words", clock=clock)
+
+    def test_show_every_step_in_one_place(self, shown: NotebookDisplay, cell: Cell, clock: Clock) -> None:
+        shown.show("words_index", Progress(200, 0, 200), is_done=True)
+        shown.show("loud", Progress(50, 0, 200, reused=50))
+        clock.now += 10
+        shown.show("loud", Progress(150, 1, 200, reused=50))
+
+        (forms,) = cell.forms
+        assert forms["text/plain"].splitlines() == [
+            "words: words_index: 200 of 200 rows",
+            "words: loud: 150 of 200 rows, 50 reused, 1 failed, 10.1 rows/s, 5 s left",
+        ]
+        rows = rows_of(forms["text/html"])
+        assert rows == [
+            ["words: words_index", {"value": "200", "max": "200"}, "200/200", ""],
+            [
+                *("words: loud", {"value": "150", "max": "200"}, "150/200"),
+                "50 reused, 1 failed, 10.1 rows/s, 5 s left",
+            ],
+        ]
+
+    def test_show_nothing_of_what_is_over_in_a_moment(self, shown: NotebookDisplay, cell: Cell, clock: Clock) -> None:
+        shown.show("loud", Progress(0, 0, 3))
+        clock.now += 0.1
+        shown.show("loud", Progress(3, 0, 3), is_done=True)
+        shown.close()
+
+        assert cell.forms == []
+
+    def test_are_told_a_few_times_a_second_and_once_at_the_end(
+        self, shown: NotebookDisplay, cell: Cell, clock: Clock
+    ) -> None:
+        for done in range(1, 1_001):
+            clock.now += 0.001
+            shown.show("loud", Progress(done, 0, 2_000))
+        assert 2 <= cell.messages <= 4
+
+        shown.close()
+        shown.close()
+
+        assert cell.forms[0]["text/plain"] == "words: loud: 1000 of 2000 rows"  # and no rate: it isn't going on
+        assert cell.messages <= 5
+
+    def test_of_several_runs_stand_below_each_other(self, shown: NotebookDisplay, cell: Cell, clock: Clock) -> None:
+        other = NotebookDisplay("papers", clock=clock)
+        clock.now += 1
+        shown.show("loud", Progress(1, 0, 3))
+        other.show("title", Progress(2, 0, 3))
+
+        assert [each["text/plain"] for each in cell.forms] == ["words: loud: 1 of 3 rows", "papers: title: 2 of 3 rows"]
+
+    def test_leave_the_bar_of_what_has_no_end_open(self, shown: NotebookDisplay, cell: Cell, clock: Clock) -> None:
+        clock.now += 1
+        shown.show("pages", Progress(7, 0, None))
+        assert rows_of(cell.forms[0]["text/html"]) == [["words: pages", {}, "7", ""]]
+
+        shown.show("pages", Progress(8, 0, None), is_done=True)
+        shown.close()
+
+        assert rows_of(cell.forms[0]["text/html"]) == [["words: pages", {"value": "8", "max": "8"}, "8/8", ""]]
+
+    def test_fill_the_bar_of_what_has_no_rows(self, shown: NotebookDisplay, cell: Cell, clock: Clock) -> None:
+        clock.now += 1
+        shown.show("loud", Progress(0, 0, 0), is_done=True)
+
+        assert rows_of(cell.forms[0]["text/html"]) == [["words: loud", {"value": "1", "max": "1"}, "0/0", ""]]
+
+    def test_show_names_as_they_are(self, cell: Cell, clock: Clock) -> None:
+        shown = NotebookDisplay("a<b>&c", clock=clock)
+        clock.now += 1
+        shown.show("<script>", Progress(1, 0, 3))
+
+        ((name, *_),) = rows_of(cell.forms[0]["text/html"])
+        assert name == "a<b>&c: <script>"
+        assert "<script>" not in cell.forms[0]["text/html"]
+
+    @pytest.mark.parametrize(
+        ("wanted", "is_child", "kind"),
+        [
+            (None, False, NotebookDisplay),
+            (True, False, NotebookDisplay),
+            (False, False, type(None)),
+            (None, True, LineDisplay),
+        ],
+    )
+    def test_are_noticed(self, cell: Cell, wanted: bool | None, is_child: bool, kind: type[object]) -> None:
+        assert type(display("words", wanted=wanted, is_child=is_child)) is kind
+
+    @pytest.mark.parametrize("shell", [None, SimpleNamespace()], ids=["imported", "on a terminal"])
+    def test_are_not_where_there_is_only_ipython(
+        self, cell: Cell, monkeypatch: pytest.MonkeyPatch, shell: object
+    ) -> None:
+        monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+
+        assert type(display("words")) is LineDisplay
+
+
+def rows_of(html: str) -> list[list[object]]:
+    """Return the cells of a table: their texts, and the attributes of the bars."""
+    table = ElementTree.fromstring(html)
+    assert table.tag == "table"
+    return [[dict(cell[0].attrib) if len(cell) else cell.text or "" for cell in row] for row in table.iterfind("tr")]
+
+
+class TestWhatTakesLong:
+    """Rows may take an hour: what runs is seen before the first one is done."""
+
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(displays, "PATIENCE", 0.02)
+
+    def test_is_seen_on_a_terminal(self, terminal: Terminal, clock: Clock) -> None:
+        shown = BarDisplay("words", console=terminal.console, clock=clock)
+        shown.show("loud", Progress(0, 0, 3))
+
+        wait_until(lambda: "0/3" in str(terminal))
+
+        shown.show("loud", Progress(1, 0, 3))
+        shown.close()
+        assert "1/3" in str(terminal)
+
+    def test_is_seen_in_a_notebook(self, cell: Cell, clock: Clock) -> None:
+        cause: ContextVar[str] = ContextVar("cause", default="")
+        seen: list[str] = []
+        cell.before = lambda: seen.append(cause.get())
+        cause.set("this cell")
+        shown = NotebookDisplay("words", clock=clock)
+        shown.show("loud", Progress(0, 0, 3))
+
+        wait_until(lambda: cell.messages == 1)
+
+        shown.close()
+        assert cell.forms[0]["text/plain"] == "words: loud: 0 of 3 rows"
+        assert seen == ["this cell"]
+
+    def test_is_not_seen_after_its_end(self, cell: Cell, clock: Clock) -> None:
+        shown = NotebookDisplay("words", clock=clock)
+        shown.show("loud", Progress(0, 0, 3))
+        late = shown._late
+        assert late is not None
+        shown.close()
+
+        late.join(20)
+        shown._draw_late()
+
+        assert cell.forms == []
+
+    def test_that_can_not_be_seen_disturbs_nothing(
+        self, cell: Cell, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail() -> None:
+            raise OSError("the kernel is gone")
+
+        cell.before = fail
+        shown = NotebookDisplay("words", clock=clock)
+        shown.show("loud", Progress(0, 0, 3))
+
+        wait_until(lambda: "the progress of words can't be shown" in caplog.text)
+
+        clock.now += 10
+        shown.show("loud", Progress(1, 0, 3))
+        shown.close()
+        assert len(caplog.records) == 1
+
+
 class TestWhatIsShown:
     @pytest.mark.parametrize(
         ("is_terminal", "wanted", "is_child", "kind"),
@@ -235,6 +451,31 @@ class TestAnExecution:
 
         assert vault.get_dataframe("words")["half"].tolist() == [1.0, 2.0]
         assert "can't be shown" in caplog.text
+
+    def test_that_has_completed_stays_so_where_its_display_can_not_be_ended(
+        self, vault: TableVault, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise OSError("no terminal any more")
+
+        monkeypatch.setattr(LineDisplay, "close", fail)
+
+        vault.execute_instance("words")
+
+        assert vault.get_dataframe("words")["half"].tolist() == [1.0, 2.0]
+        assert "the progress of words/base can't be shown" in caplog.text
+
+    def test_is_shown_in_a_notebook(
+        self, vault: TableVault, cell: Cell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(displays, "PATIENCE", 0.0)
+
+        vault.execute_instance("words")
+
+        (forms,) = cell.forms
+        assert [cells[0] for cells in rows_of(forms["text/html"])] == ["words/base: words_index", "words/base: half"]
+        assert forms["text/plain"].endswith("half: 2 of 2 rows")
+        assert capsys.readouterr() == ("", "")
 
     def test_of_a_resume_is_shown_too(
         self, vault: TableVault, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -58,9 +58,9 @@ LAYERS = {
             "planning finished rules instances again trash retention prunable *"
         )
     ],
-    "5a founding": ["founding outputs"],
+    "5a founding": ["founding outputs", "meters displays"],
     "5b around": [
-        *("arguments", "reading failures", "tree", "displays background", "check"),
+        *("arguments", "reading failures", "tree", "background", "check"),
         (
             "monitor: words showing records made declared reasons inputs durations stages situation outlook unknowns "
             "unmoved reusing index_rows forecast sample planned resolving cells inspection checks history report "
@@ -68,7 +68,7 @@ LAYERS = {
         ),
         "migration: report names draft old cells builder_texts artifacts history scope instances recording migrating",
         "archive: progress databases labels spool contents finished verification completion *",
-        "mapping: limits meaning cache handing showing running frames job rows extraction",
+        "mapping: limits meaning cache handing running frames job rows extraction",
     ],
     "5c looking, and exports": [
         "bundles: unfinished results packing",

@@ -236,7 +236,7 @@ class Recorder:
             value = result.value
             if isinstance(value, RowResult):
                 rows.append((value, result.seconds))
-            elif value is not None:
+            elif value is not None and not self._building.is_echo(value.original):
                 failed.append(_Failure(value, result.seconds))
         if rows and self._checked:
             rows, unfit = self._fitting(rows, is_stream=first is not None)

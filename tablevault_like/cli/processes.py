@@ -45,28 +45,34 @@ def ps(
     A process that is interrupted has lost its worker; a waiting one waits for locks. Children stand below their parent.
     """
     while True:
-        if watch and sys.stdout.isatty():
-            sys.stdout.write("\x1b[2J\x1b[H")  # the whole screen, from its upper left corner
-        is_under_way = _show(session, process_id, with_traceback=traceback)
+        is_under_way = _show(session, process_id, with_traceback=traceback, anew=watch and sys.stdout.isatty())
         if not watch or not is_under_way:
             return
         sys.stdout.flush()
         time.sleep(_WATCH_SECONDS)
 
 
-def _show(session: Session, process_id: str, *, with_traceback: bool) -> bool:
-    """Show one process, or what is under way; tell whether a worker is at it."""
+def _show(session: Session, process_id: str, *, with_traceback: bool, anew: bool) -> bool:
+    """Show one process, or what is under way, ``anew`` on a cleared screen; tell whether a worker is at it."""
     if process_id:
         record = session.vault.get_process(process_id)
         log = Layout(session.folder.absolute()).process(record.process_id).output_log
         output = str(log) if log.is_file() else None
         document = {**_document(session, record), "output": output}
+        _clear(anew)
         session.output.give(document, lambda: list(_in_full(session, record, output, with_traceback=with_traceback)))
         return record.is_alive
     active = session.vault.get_active_processes()
     documents = [_document(session, record) for record in active.values()]
+    _clear(anew)
     session.output.give(documents, lambda: list(_overview(session, active)))
     return any(record.is_alive for record in active.values())
+
+
+def _clear(is_wanted: bool) -> None:
+    """Clear the screen. Not before all is known that is to stand there: in between it is empty."""
+    if is_wanted:
+        sys.stdout.write("\x1b[2J\x1b[H")  # the whole screen, from its upper left corner
 
 
 @command("stop", panel=Panel.PROCESSES, example="tvl stop my-run --materialize")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from time import perf_counter
@@ -21,6 +22,8 @@ from tablevault_like.engines.base import Calls, Done, Engine, Failed, Result, St
 
 T = TypeVar("T")
 
+_LOOK_EVERY = 0.5
+"""Seconds after which a coordinator that waits lets signal handlers run."""
 BACKLOG = 2048
 """How many results may wait for the coordinator before workers wait for it."""
 
@@ -176,7 +179,7 @@ class ThreadCalls(Calls[T]):
     def _drain(self, *, wait: bool) -> list[Result[T]]:
         """Take all that is in the queue, after waiting for a first."""
         results = self._results
-        taken = [results.get()] if wait else []
+        taken = [self._first()] if wait else []
         # Whoever else put something since qsize() is heard the next time.
         taken += [results.get() for _ in range(results.qsize())]
         self._room.set()
@@ -184,6 +187,16 @@ class ThreadCalls(Calls[T]):
         if len(batch) < len(taken):
             self._workers -= taken.count(_Token.LEFT)
         return batch
+
+    def _first(self) -> Result[T] | _Token:
+        """Wait for what comes first.
+
+        Not in one go: of two signals that come together the system may give the second to another thread. Then nothing
+        wakes this one, in which its handler is to run.
+        """
+        while True:
+            with suppress(Empty):
+                return self._results.get(timeout=_LOOK_EVERY)
 
     # The workers' side
 

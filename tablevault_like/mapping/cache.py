@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -92,7 +93,8 @@ class Finished:
 class Totals:
     """What the rows of the current run took, those that failed too."""
 
-    cost: float
+    cost: float | None
+    """None if nobody said what they cost."""
     tokens: int
 
 
@@ -107,6 +109,8 @@ class Cache:
         self._recipe = Recipe("", "")
         self._inputs: Mapping[str, str] = {}
         self._failed: set[str] = set()
+        self.skipped = 0
+        """How many rows of the current run were left empty for good before it began."""
         self._generation = 0
         self._number = 0
 
@@ -172,6 +176,7 @@ class Cache:
             ).fetchone()
         self._failed = {row for row, _ in failures}
         skipped = {row for row, status in failures if status == "skipped"}
+        self.skipped = len(skipped)
         return inputs.keys() - done - skipped
 
     def record(self, rows: Sequence[Finished]) -> None:
@@ -205,7 +210,7 @@ class Cache:
     def totals(self) -> Totals:
         """Return what the rows of the current run took."""
         (cost, tokens) = self._connection.execute(
-            "SELECT total(cost), ifnull(sum(tokens), 0) FROM "
+            "SELECT sum(cost), ifnull(sum(tokens), 0) FROM "
             "(SELECT cost, tokens FROM results UNION ALL SELECT cost, tokens FROM failures)"
         ).fetchone()
         return Totals(cost, tokens)
@@ -321,14 +326,21 @@ def cache_file(given: object) -> Path:
     if not (isinstance(given, str | os.PathLike) and os.fspath(given)):
         raise TVArgumentError(f"cache_path must be the path of a file, such as 'cache.sqlite', not {given!r}.")
     path = Path(os.fsdecode(given)).expanduser()
-    if path.is_dir():
-        raise TVArgumentError(f"cache_path is a folder, {path}. Name a file in it, such as {path / 'cache.sqlite'}.")
+    if "\0" in str(path):
+        raise TVArgumentError(f"cache_path holds a null character, which no name of a file can: {given!r}.")
+    with suppress(OSError):  # what can't be looked for is no folder
+        if path.is_dir():
+            raise TVArgumentError(
+                f"cache_path is a folder, {path}. Name a file in it, such as {path / 'cache.sqlite'}."
+            )
     return path.absolute()
 
 
 def _make_folder(path: Path) -> None:
     try:
         files.make_directory(path.parent)
+        if not path.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place")
     except OSError as error:
         raise TVFileError(
             f"The folder {path.parent} of the cache can't be made ({error.strerror}). Name a cache_path where you may "
@@ -348,13 +360,22 @@ def _make_folder(path: Path) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of the file, or say who does."""
     lock = WorkerLock(path.with_name(f"{path.name}.lock"))
-    if not os.access(lock.path if lock.path.exists() else path.parent, os.W_OK):
+    try:
+        may_write = os.access(lock.path if lock.path.exists() else path.parent, os.W_OK)
+        is_free = may_write and lock.acquire()
+    except OSError as error:
+        raise TVFileError(
+            f"The cache {path} can't be used: its lock {lock.path} can't be made ({error.strerror or error}). Name "
+            "another cache_path.",
+            path=path,
+        ) from error
+    if not may_write:
         raise TVFileError(
             f"The cache {path} can't be used: this user may not write {lock.path}. Name another cache_path, or ask its "
             "owner for the permission.",
             path=path,
         )
-    if not lock.acquire():
+    if not is_free:
         raise TVLockError(_taken(path, lock.path), resource=str(path))
     try:
         yield

@@ -108,6 +108,7 @@ def extract_df(
     rows = Rows.of(df, id_col, [text_col], argument="id_col")
     recipe = Recipe(digest(*extraction.recipe).hex(), prompt_hash(extraction.prompt))
     job = Job(
+        extraction.model,
         path,
         rows,
         recipe,

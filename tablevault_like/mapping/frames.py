@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from tablevault_like.errors import TableVaultError, TVArgumentError, nearest
+from tablevault_like.errors import TableVaultError, TVArgumentError, TVTableError, nearest
 from tablevault_like.mapping.cache import first
 from tablevault_like.storage.digests import digest
 from tablevault_like.storage.tables import frame_from_table, table_from_cells
@@ -53,7 +53,7 @@ class Rows:
             if name not in names:
                 raise TVArgumentError(
                     f"df has no column {name!r}{f' ({argument}=)' if name == key else ''}."
-                    f"{nearest(str(name), map(str, names))}"
+                    f"{_or_the_index(frame, name) or nearest(str(name), map(str, names))}"
                 )
         seen = names if columns is None else list(dict.fromkeys(columns))
         ids = _ids(frame[key].tolist(), key)
@@ -72,11 +72,15 @@ class Rows:
             try:
                 found[row_id] = digest(*cells).hex()
             except TableVaultError as error:
+                or_others = " Or name the columns that the function needs: columns=[...]." if self.columns[1:] else ""
                 raise TVArgumentError(
-                    f"Whether the row {row_id!r} has changed can't be told: {error} Or name the columns that the "
-                    "function needs: columns=[...]."
+                    f"Whether the row {row_id!r} has changed can't be told: {error}{or_others}"
                 ) from error
         return found
+
+
+def _or_the_index(frame: pd.DataFrame, name: object) -> str:
+    return " That is the name of its index: df.reset_index() makes it a column." if name in frame.index.names else ""
 
 
 def _ids(keys: Iterable[object], column: str) -> tuple[str, ...]:
@@ -88,7 +92,8 @@ def _ids(keys: Iterable[object], column: str) -> tuple[str, ...]:
             missing.append(place)
             continue
         try:
-            text = key if isinstance(key, str) else encode(_plain(key))
+            kept = encode(str(key) if isinstance(key, str) else _plain(key))
+            text = key if isinstance(key, str) else kept
         except TableVaultError as error:
             raise TVArgumentError(f"The key {column!r} of row {place} of df can't be one: {error}") from error
         if text in ids:
@@ -129,9 +134,11 @@ def joined(
     if only is not None:
         wanted = set(only)
         kept = [place for place, name in enumerate(rows.ids) if name in wanted]
-    values = [decode(results[rows.ids[place]]) if rows.ids[place] in results else None for place in kept]
+    values = [_by_name(decode(results[rows.ids[place]])) if rows.ids[place] in results else None for place in kept]
     has = [rows.ids[place] in results for place in kept]
-    names = list(dict.fromkeys([*(fields or ()), *(n for v in values if isinstance(v, dict) for n in map(str, v))]))
+    names = list(
+        dict.fromkeys([*(fields or ()), *(name for value in values if isinstance(value, dict) for name in value)])
+    )
     is_scalar = any(there and not isinstance(value, dict) for value, there in zip(values, has, strict=True))
     if is_scalar or (fields is None and not names):
         names = [RESULT, *(name for name in names if name != RESULT)]
@@ -141,6 +148,20 @@ def joined(
     columns = _columns(names, values)
     columns.index = frame.index
     return pd.concat([frame, columns.rename(columns=_new_names(names, [*map(str, frame.columns)]))], axis=1)
+
+
+def _by_name(value: object) -> object:
+    """Return a dict with the names of its columns as keys, and anything else as it is."""
+    return {str(key): each for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def check_names(value: object) -> None:
+    """Raise TVTableError for a dict two of whose keys would be columns of the same name."""
+    if isinstance(value, dict) and len(set(map(str, value))) < len(value):
+        names = [str(key) for key in value]
+        doubled = next(name for name in names if names.count(name) > 1)
+        both = " and ".join(repr(key) for key in value if str(key) == doubled)
+        raise TVTableError(f"The keys {both} would both be the column {doubled!r}. Return a dict with other keys.")
 
 
 def _columns(names: Sequence[str], values: Sequence[object]) -> pd.DataFrame:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from tablevault_like import displays
 from tablevault_like.mapping.cache import Cache, Recipe
 from tablevault_like.mapping.frames import Rows, joined
 from tablevault_like.mapping.limits import Limits
-from tablevault_like.mapping.running import Call, Running
-from tablevault_like.mapping.showing import Show
+from tablevault_like.mapping.running import Call, Running, stops_above
 from tablevault_like.model import OnError
 
 _TOLD = ("failures", "tokens", "cost")
@@ -24,8 +24,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done: which rows, by which recipe, kept where, within which limits."""
+    """What is to be done: which rows, by which recipe, kept where, within which limits. ``step`` is its name."""
 
+    step: str
     path: Path
     rows: Rows
     recipe: Recipe
@@ -47,9 +48,10 @@ class Job:
             total = len(inputs)
             if len(left) < total:
                 _log.info("skipping %d / %d rows", total - len(left), total)
-            show = Show(self.path.name, wanted=self.progress)
-            running = Running(cache, self.limits, total, show, is_costly=self.is_costly)
-            running.run(cut(left), call, done=total - len(left))
+            pieces = cut(left)
+            with displays.shown(self.path.name, wanted=self.progress, is_child=bool(stops_above())) as observer:
+                running = Running(cache, self.limits, self.step, total, observer, is_costly=self.is_costly)
+                running.run(pieces, call, done=total - len(left) - cache.skipped)
             results, failures, totals = cache.results(), cache.failures(), cache.totals()
             is_null = self.limits.on_error is OnError.NULL
             if len(results) + (len(failures) if is_null else 0) >= total:
@@ -61,7 +63,11 @@ class Job:
         frame.attrs = {name: value for name, value in self.rows.frame.attrs.items() if name not in _TOLD}
         if failures:
             frame.attrs["failures"] = failures
+        if totals.tokens:
+            frame.attrs["tokens"] = totals.tokens
+        if totals.cost is not None:
+            frame.attrs["cost"] = totals.cost
         if totals.tokens or totals.cost:
-            frame.attrs |= {"tokens": totals.tokens, "cost": totals.cost}
-            _log.info("these rows took %d tokens, and a cost of %.6g", totals.tokens, totals.cost)
+            cost = "" if totals.cost is None else f", and a cost of {totals.cost:.6g}"
+            _log.info("these rows took %d tokens%s", totals.tokens, cost)
         return frame

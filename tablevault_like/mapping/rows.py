@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -46,11 +47,13 @@ def map_rows(
     count, or a share such as ``"5%"``, after which it stops. ``retries`` is a number of attempts, or a mapping of
     ``attempts``, ``wait``, ``max_wait`` and ``on``; ``timeout`` is in seconds for each attempt; ``rate`` is such as
     ``"60/min"``; ``budget`` is a mapping of ``seconds``, ``rows``, ``failures`` and ``cost``, which end the call early.
-    ``progress`` is True for a bar, False for nothing, None for what fits.
+    ``progress`` is what it shows of how far it is: None for bars on a terminal or in a notebook, and a line in the log
+    every few seconds elsewhere; True for that line on stderr; False for nothing.
 
     Raises TVArgumentError for arguments that can't be used, such as keys that aren't unique; TVLockError if another
     process uses the file, and says which; TVFileError if the file can't be used. Ctrl-C waits for the calls in flight,
-    records them, and is raised.
+    records them, and is raised. So does a pause or a stop of the process of a vault whose user code makes this call;
+    then that goes on with it.
     """
     from tablevault_like.errors import TVArgumentError
     from tablevault_like.mapping.cache import Recipe, cache_file
@@ -75,13 +78,22 @@ def map_rows(
     )
     rows = Rows.of(df, key, columns)
     digest = recipe_of(function, version=version)
-    job = Job(path, rows, Recipe(digest, digest[:16]), limits, fresh=fresh, progress=progress)
+    job = Job(_name(function), path, rows, Recipe(digest, digest[:16]), limits, fresh=fresh, progress=progress)
     return job.run(lambda left: [[each] for each in left], _caller(function, rows))
+
+
+def _name(function: Callable[..., object]) -> str:
+    """Return what people call a function; those that have no name are known by their class."""
+    if isinstance(function, functools.partial):
+        return _name(function.func)
+    name = getattr(function, "__name__", None)
+    return name.strip("<>") if isinstance(name, str) else type(function).__name__
 
 
 def _caller(function: Callable[[dict[str, Any]], object], rows: Any) -> Call:
     from tablevault_like.engines.attempts import Attempts, CallFailed
     from tablevault_like.errors import TableVaultError
+    from tablevault_like.mapping.frames import check_names
     from tablevault_like.mapping.running import Outcome
     from tablevault_like.storage.values import encode_cells
 
@@ -93,6 +105,7 @@ def _caller(function: Callable[[dict[str, Any]], object], rows: Any) -> Call:
             return [Outcome(name, None, failed.original, failed.attempts, failed.cost, failed.tokens)]
         took = (tried.attempts, tried.cost, tried.tokens)
         try:
+            check_names(tried.value)
             return [Outcome(name, encode_cells([tried.value])[1:-1], None, *took)]
         except TableVaultError as error:
             return [Outcome(name, None, error, *took)]

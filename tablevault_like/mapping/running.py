@@ -4,6 +4,8 @@
 2. Rows that fail are recorded with error, traceback, attempts and cost, and are called again by the next run.
 3. On Ctrl-C and SIGTERM what is in flight is awaited and recorded; then KeyboardInterrupt or SystemExit is raised. A
    second one stops waiting.
+4. What runs within a process of a vault, or within a row of another run, is stopped with it: what is in flight is
+   awaited and recorded; then Interrupted is raised, unless nothing was left.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from tablevault_like.engines.attempts import Attempts, is_one_of
@@ -20,15 +24,19 @@ from tablevault_like.engines.threads import ThreadEngine
 from tablevault_like.mapping.cache import Cache, Finished, first
 from tablevault_like.mapping.handing import Handing
 from tablevault_like.mapping.limits import Limits
-from tablevault_like.mapping.showing import Show
 from tablevault_like.model import OnError, Progress
+from tablevault_like.process import context
 from tablevault_like.process.interrupts import Interrupts
+from tablevault_like.process.run import Observer
 
 _OUR_FRAMES = ("tablevault_like.engines.", "tablevault_like.mapping.", "tenacity")
 _FAST = 0.001
 """Seconds below which a call costs so little that it needn't wait until the one before is recorded."""
 
 _log = logging.getLogger(__name__)
+
+_stop: ContextVar[Stop | None] = ContextVar("tablevault_like_mapping_stop", default=None)
+"""The stop of the run whose function the running code is in."""
 
 
 @dataclass(slots=True)
@@ -49,17 +57,19 @@ Call = Callable[[Sequence[str], Attempts], list[Outcome]]
 
 @dataclass
 class Running:
-    """One run over the rows of a cache."""
+    """One run over the rows of a cache. ``observer`` is told how far ``step`` is."""
 
     cache: Cache
     limits: Limits
+    step: str
     total: int
-    show: Show
+    observer: Observer | None = None
     is_costly: bool = False
     """Whether each call costs something, however fast it is."""
     _done: int = 0
     _made: int = 0
     _failed: int = 0
+    """How many rows have failed in this run, those that are left empty too."""
     _skipped: int = 0
     _cost: float = 0.0
     _tokens: int = 0
@@ -71,7 +81,7 @@ class Running:
         """Call ``call`` for each piece, a few ids, and record what comes. ``done`` rows were recorded before.
 
         Raises what the function raised, if it is to stop then or too many rows have failed; KeyboardInterrupt or
-        SystemExit after a signal.
+        SystemExit after a signal; Interrupted if it was stopped by what it runs within.
         """
         self._done = done
         if not pieces:
@@ -96,12 +106,12 @@ class Running:
 
         def give_up_if_abandoned() -> None:
             if stop.abandoned:
-                raise interrupts.exception()
+                raise self._interruption(interrupts)
 
         self.cache.while_busy = give_up_if_abandoned
         began = time.monotonic()
-        with self.show, interrupts, interrupts.requesting(stop):
-            self.show.update(self._progress())
+        with interrupts, interrupts.requesting(stop), _within(stop):
+            self._tell()
             try:
                 with engine.map(compute, handing, stop=stop, workers=workers) as calls:
                     for batch in calls:
@@ -116,15 +126,20 @@ class Running:
                             calls.cease()
             finally:
                 handing.close()
-        if interrupts.received:
-            error = interrupts.exception()
-            error.add_note(f"{self._state()} The same call goes on from there.")
-            raise error
+        if interrupts.received or (stop.requested and self._left):
+            raise self._interruption(interrupts)
+        self._tell(is_done=not self._left)
         self._tell_end()
+
+    def _interruption(self, interrupts: Interrupts) -> BaseException:
+        """Return what a stop before the end is raised as."""
+        error = interrupts.exception() if interrupts.received else Interrupted()
+        error.add_note(f"{self._state()} The same call goes on from there.")
+        return error
 
     def _record(self, outcomes: Sequence[tuple[Outcome, float]]) -> None:
         rows = []
-        told: dict[int, tuple[str, list[str]]] = {}
+        told: dict[str, list[str]] = {}
         for each, seconds in outcomes:
             row = Finished(each.row_id, each.json_result, each.attempts, seconds, each.cost, each.tokens)
             if each.error is not None:
@@ -132,20 +147,20 @@ class Running:
                 row.is_skipped = self.limits.on_error is OnError.NULL and isinstance(each.error, Exception)
                 if not self._errors or self._is_fatal((each.row_id, each.error)):
                     self._errors.append((each.row_id, each.error))
-                told.setdefault(id(each.error), (row.error, []))[1].append(each.row_id)
+                told.setdefault(row.error, []).append(each.row_id)
             rows.append(row)
             self._cost += each.cost or 0.0
             self._tokens += each.tokens or 0
         if rows:
             self.cache.record(rows)
-            for why, names in told.values():
+            for why, names in told.items():
                 _log.warning("%s failed: %s", f"{'rows' if names[1:] else 'row'} {first(names)}", why)
             failed = sum(row.json_result is None for row in rows)
             self._skipped += sum(row.is_skipped for row in rows)
             self._failed += failed
             self._made += len(rows) - failed
             self._done += len(rows) - failed
-            self.show.update(self._progress())
+            self._tell()
 
     def _end_early(self, seconds: float) -> None:
         """Find out whether nothing more is to be begun, and why."""
@@ -158,7 +173,7 @@ class Running:
             self._ended_by = f"{self._failed} of {self.total} rows failed, which is more than max_failures allows"
         elif limits.budget is not None:
             used_up = limits.budget.used_up(seconds=seconds, rows=self._made, failures=self._failed, cost=self._cost)
-            if used_up is not None and self._done + self._failed < self.total:
+            if used_up is not None and self._left:
                 self._ended_by = f"budget used up ({used_up})"
                 _log.warning("%s; %s The same call goes on from there.", self._ended_by, self._state())
                 self._errors.clear()  # it isn't for them that it ended
@@ -184,18 +199,47 @@ class Running:
     def _state(self) -> str:
         return f"{self._done} of {self.total} rows are recorded in {self.cache.path}."
 
-    def _progress(self) -> Progress:
-        reused = self._done - self._made
-        return Progress(self._done, self._failed, self.total, reused, skipped=self._skipped)
+    @property
+    def _left(self) -> int:
+        """How many rows haven't been called."""
+        return self.total - self.cache.skipped - self._done - self._failed
+
+    def _tell(self, *, is_done: bool = False) -> None:
+        if self.observer is not None:
+            failed, skipped = self._failed - self._skipped, self._skipped + self.cache.skipped
+            reused = self._done - self._made
+            progress = Progress(
+                self._done, failed, self.total, reused, skipped=skipped, cost=self._cost, tokens=self._tokens
+            )
+            self.observer(self.step, progress, is_done)
+
+
+def stops_above() -> list[Stop]:
+    """Return the stops of what the running code is part of: of a process in a vault, and of another run over rows."""
+    return [stop for stop in (context.stop_above(), _stop.get()) if stop is not None]
+
+
+@contextmanager
+def _within(stop: Stop) -> Iterator[None]:
+    """Stop with what this is part of, and let the rows of this run be part of it.
+
+    If what is above stops waiting for its functions, this goes on to wait for those that it has called: it is one of
+    the functions that are still running.
+    """
+    with ExitStack() as cleanup:
+        for above in stops_above():
+            cleanup.callback(above.subscribe(stop.request))
+        cleanup.callback(_stop.reset, _stop.set(stop))
+        yield
 
 
 def described(error: BaseException) -> str:
-    """Return class and message of an error in one text."""
+    """Return class and message of an error in one text, which any file can hold."""
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - the error of somebody else's class may do anything
         message = "(its message can't be had)"
-    return f"{type(error).__qualname__}: {message}" if message else type(error).__qualname__
+    return _writable(f"{type(error).__qualname__}: {message}" if message else type(error).__qualname__)
 
 
 def _traceback(error: BaseException) -> str:
@@ -203,4 +247,9 @@ def _traceback(error: BaseException) -> str:
     where = error.__traceback__
     while where is not None and where.tb_frame.f_globals.get("__name__", "").startswith(_OUR_FRAMES):
         where = where.tb_next
-    return "".join(traceback.format_exception(type(error), error, where, chain=error.__cause__ is not None))
+    return _writable("".join(traceback.format_exception(type(error), error, where, chain=error.__cause__ is not None)))
+
+
+def _writable(text: str) -> str:
+    """Return a text without lone surrogates, as names of files may have them, which are no characters."""
+    return text.encode("utf-8", "backslashreplace").decode()

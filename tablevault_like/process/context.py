@@ -75,6 +75,12 @@ def current(root: Path) -> Current | None:
     return found if found is not None and found.root == root else None
 
 
+def stop_above() -> Stop | None:
+    """Return the stop of the process that the running code belongs to, in whatever vault; ``None`` outside of one."""
+    found = _current.get()
+    return None if found is None else found.stop
+
+
 def checkpoint() -> None:
     """Wait until everything that the running builder's function has given so far is recorded, and safe on the disk.
 

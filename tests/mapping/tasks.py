@@ -62,3 +62,13 @@ def query(cache_path: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
     finally:
         connection.close()
+
+
+def map_each(folder: Path, frames: int, count: int) -> list[int]:
+    """Call, for each of some rows, a function that maps a frame of its own."""
+
+    def map_one(row: dict[str, Any]) -> int:
+        return sum(map_numbers(folder / f"inner_{row['id']}.sqlite", count))
+
+    found = map_rows(numbers(frames), map_one, folder / "outer.sqlite", n_threads=1)
+    return [int(each) for each in found["result"]]

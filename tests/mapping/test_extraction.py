@@ -370,6 +370,16 @@ class TestTrouble:
 
 
 class TestWhatItTook:
+    def test_a_cost_that_nobody_knows_is_none(
+        self, extract: Extract, caplog: pytest.LogCaptureFixture, cache_path: Path
+    ) -> None:
+        with caplog.at_level(logging.INFO, "tablevault_like"):
+            found = extract(texts(4))
+
+        assert found.attrs == {"tokens": 60}
+        assert "these rows took 60 tokens" in caplog.messages
+        assert query(cache_path, "SELECT DISTINCT cost FROM results") == [(None,)]
+
     def test_tokens_and_cost_of_each_row(self, extract: Extract, cache_path: Path, backend: str) -> None:
         found = extract(texts(4), prices={"input": 1_000, "output": 2_000}, backend=backend)
 

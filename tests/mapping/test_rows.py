@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import logging
 import sqlite3
@@ -14,10 +15,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tablevault_like import map_rows
+from tablevault_like import displays, map_rows
 from tablevault_like.errors import TVArgumentError, TVFileError, TVLockError
-from tablevault_like.mapping.cache import Cache
-from tablevault_like.model import Result
+from tablevault_like.mapping.cache import Cache, Recipe
+from tablevault_like.mapping.limits import Limits
+from tablevault_like.mapping.running import Outcome, Running
+from tablevault_like.model import OnError, Result
 from tests.mapping.tasks import numbers, query, recorded
 
 Row = dict[str, Any]
@@ -85,6 +88,81 @@ class TestWhatIsReturned:
         map_rows(numbers(2).assign(seen_at=[3, 4]), note, cache_path, columns=["number"])
 
         assert sorted(calls, key=str) == [{"number": 0}, {"number": 1}]
+
+    def test_keys_that_are_no_texts_become_columns_by_their_texts(self, cache_path: Path) -> None:
+        def count(row: Row) -> dict[object, int]:
+            return {2024: row["number"], None: 1, (1, 2): 3}
+
+        found = map_rows(numbers(2), count, cache_path)
+
+        assert found.columns.tolist() == ["id", "number", "2024", "None", "(1, 2)"]
+        assert found["2024"].tolist() == [0, 1]
+        assert found["(1, 2)"].tolist() == [3, 3]
+
+    def test_keys_that_would_be_the_same_column_are_refused(self, cache_path: Path) -> None:
+        found = map_rows(numbers(1), lambda row: {1: "a", "1": "b"}, cache_path)
+
+        assert "The keys 1 and '1' would both be the column '1'" in found.attrs["failures"]["0"]
+        assert found["result"].isna().all()
+
+    @pytest.mark.parametrize(
+        "index",
+        [
+            pd.Index([7, 7, 7]),
+            pd.MultiIndex.from_tuples([("a", 1), ("a", 1), ("b", 2)], names=["x", "number"]),
+            pd.date_range("2024-01-01", periods=3),
+            pd.CategoricalIndex(["b", "a", "b"], name="result"),
+        ],
+        ids=lambda index: type(index).__name__,
+    )
+    def test_a_strange_index_stays(self, cache_path: Path, index: pd.Index) -> None:
+        df = numbers(3).set_index(index)
+
+        def fail(row: Row) -> int:
+            if row["number"] == 1:
+                raise ValueError
+            return int(row["number"]) * 10
+
+        for _ in range(2):
+            found = map_rows(df, fail, cache_path)
+            pd.testing.assert_index_equal(found.index, index)
+            assert found["result"].fillna(-1).tolist() == [0, -1, 20]
+        pd.testing.assert_index_equal(map_rows(df.iloc[:0], fail, cache_path).index, index[:0])
+
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            [
+                "",
+                " a",
+                "a ",
+                "ä",
+                "a\u0308",
+                "a\0b",
+                "'; DROP TABLE results; --",
+                '{"~date":"2024-01-01"}',
+                "x" * 5_000,
+            ],
+            [1, -1, 2**63, 2**200],
+            [True, 1.5, 2, "1.50", b"1", (1, 2), None.__class__.__name__],
+            pd.to_datetime(["2024-01-01 00:00:00", "2024-01-01 00:00:01"]),
+            pd.to_datetime(["2024-01-01T00:00Z", "2024-01-01T01:00Z"]),
+            pd.Categorical(["b", "a"]),
+        ],
+        ids=["texts", "integers", "mixed", "timestamps", "with a zone", "categories"],
+    )
+    def test_keys_of_all_kinds_are_known_again(self, cache_path: Path, calls: list[object], keys: Any) -> None:
+        def note(row: Row) -> int:
+            calls.append(row["id"])
+            return int(row["place"])
+
+        df = pd.DataFrame({"id": keys, "place": range(len(keys))})
+        first = map_rows(df, note, cache_path, n_threads=1)
+        again = map_rows(df.iloc[::-1], note, cache_path, n_threads=1)
+
+        assert calls == df["id"].tolist()
+        assert first["result"].tolist() == [*range(len(keys))]
+        assert again["result"].tolist() == [*range(len(keys))][::-1]
 
     def test_a_column_that_is_there_already_is_kept(self, cache_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         df = numbers(2).assign(result=["a", "b"])
@@ -330,6 +408,31 @@ class TestRowsThatFail:
 
         assert "longer than the 0.05 seconds" in found.attrs["failures"]["0"]
 
+    def test_an_error_that_no_file_can_hold_as_it_is(self, cache_path: Path) -> None:
+        def fail(row: Row) -> int:
+            if row["number"] == 1:
+                raise FileNotFoundError("caf\udce9")  # as os.fsdecode gives it
+            return 1
+
+        found = map_rows(numbers(3), fail, cache_path)
+
+        assert found.attrs["failures"] == {"1": "FileNotFoundError: caf\\udce9"}
+        assert found["result"].isna().tolist() == [False, True, False]
+        ((text,),) = query(cache_path, "SELECT traceback FROM failures")
+        assert text.endswith("FileNotFoundError: caf\\udce9\n")
+
+    def test_that_fail_alike_together_are_told_in_one_line(
+        self, cache_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        errors = [ValueError("no"), KeyError("x"), ValueError("no")]
+        outcomes = [(Outcome(str(place), error=error), 0.1) for place, error in enumerate(errors)]
+        with Cache.opened(cache_path) as cache:
+            cache.begin(Recipe("recipe", "prompt"), {row.row_id: "hash" for row, _ in outcomes})
+
+            Running(cache, Limits(1, OnError.CONTINUE), "fail", total=3)._record(outcomes)
+
+        assert caplog.messages == ["rows '0', '2' failed: ValueError: no", "row '1' failed: KeyError: 'x'"]
+
     def test_a_value_that_can_not_be_kept(self, cache_path: Path) -> None:
         found = map_rows(numbers(1), lambda row: object(), cache_path)
 
@@ -376,6 +479,15 @@ class TestArguments:
             ({"df": pd.DataFrame({"id": [1], "x": [object()]})}, r"'1' has changed can't be told: .*columns=\["),
             ({"df": pd.DataFrame({"id": [[1], [1]]})}, r"isn't unique in df: \[1\] stand"),
             ({"df": pd.DataFrame({"id": [object()]})}, "'id' of row 0 of df can't be one: A value of type"),
+            (
+                {"df": pd.DataFrame({"x": [1]}).rename_axis("id")},
+                r"'id' \(key=\)\. That is the name of its index: df\.reset",
+            ),
+            (
+                {"df": pd.DataFrame({"id": pd.Series(["\ud800"], dtype=object), "x": [1]}), "columns": ["x"]},
+                "'id' of row 0 of df can't be one: A text holds a lone surrogate",
+            ),
+            ({"cache_path": "a\0b"}, "cache_path holds a null character"),
             ({"function": asynchronous}, r"asynchronous\. Give one that runs it"),
             ({"function": 3}, "function must be a function, not a int"),
             ({"cache_path": ""}, "cache_path must be the path of a file"),
@@ -400,6 +512,23 @@ class TestArguments:
     def test_a_folder_is_no_cache(self, tmp_path: Path) -> None:
         with pytest.raises(TVArgumentError, match="is a folder"):
             map_rows(numbers(1), len, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("file/cache.sqlite", r"The folder .*/file of the cache can't be made \(a file is in its place\)"),
+            ("file/more/cache.sqlite", r"The folder .*/file/more of the cache can't be made \(Not a directory\)"),
+            ("x" * 300, r"its lock .* can't be made \(File name too long\)\. Name another cache_path"),
+        ],
+        ids=["in a file", "below a file", "a long name"],
+    )
+    def test_a_place_where_no_file_can_be(self, tmp_path: Path, name: str, why: str) -> None:
+        (tmp_path / "file").write_text("mine")
+
+        with pytest.raises(TVFileError, match=why):
+            map_rows(numbers(1), len, tmp_path / name)
+
+        assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
     def test_an_sqlite_file_of_something_else_is_left_alone(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.sqlite"
@@ -487,12 +616,70 @@ class TestTheFile:
 
 
 class TestProgress:
-    @pytest.mark.parametrize("progress", [True, False, None])
-    def test_is_shown_on_standard_error_or_not_at_all(
-        self, cache_path: Path, progress: bool | None, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        map_rows(numbers(3), lambda row: 1, cache_path, progress=progress)
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let everything be shown, not only what comes every few seconds."""
+        monkeypatch.setattr(displays, "INTERVAL", 0.0)
+
+    def test_is_that_of_every_run(self, cache_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def halve(row: Row) -> Result:
+            if row["number"] == 2:
+                raise ValueError
+            return Result(row["number"] / 2, cost=0.5)
+
+        map_rows(numbers(2), halve, cache_path, progress=False)
+        assert capsys.readouterr() == ("", "")
+
+        map_rows(numbers(4), halve, cache_path, progress=True)
 
         printed = capsys.readouterr()
         assert printed.out == ""
-        assert ("cache.sqlite" in printed.err and "3/3" in printed.err) == (progress is True)
+        lines = printed.err.splitlines()
+        assert lines[0] == "cache.sqlite: halve: 2 of 4 rows, 2 reused"
+        assert lines[-1] == "cache.sqlite: halve: 3 of 4 rows, 2 reused, 1 failed, cost 0.5"
+
+    def test_goes_to_the_log_where_there_is_no_terminal(
+        self, cache_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with caplog.at_level(logging.INFO, "tablevault_like"):
+            map_rows(numbers(3), lambda row: 1, cache_path)
+
+        assert caplog.messages[-1] == "cache.sqlite: lambda: 3 of 3 rows"
+        assert capsys.readouterr() == ("", "")
+
+    def test_is_bars_on_a_terminal(
+        self, cache_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        monkeypatch.setattr(displays, "PATIENCE", 0.0)
+
+        map_rows(numbers(3), functools.partial(lambda factor, row: factor, 2), cache_path)
+
+        said = capsys.readouterr().err
+        assert "cache.sqlite: lambda" in said
+        assert "3/3" in said
+
+    def test_tells_what_stays_empty(self, cache_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def fail(row: Row) -> int:
+            if row["number"] < 2:
+                raise ValueError
+            return 1
+
+        map_rows(numbers(3), fail, cache_path, on_error="null", progress=True)
+        first = capsys.readouterr().err.splitlines()[-1]
+        map_rows(numbers(4), fail, cache_path, on_error="null", progress=True)
+
+        assert first == "cache.sqlite: fail: 1 of 3 rows, 2 left empty"
+        assert capsys.readouterr().err.splitlines()[-1] == "cache.sqlite: fail: 2 of 4 rows, 1 reused, 2 left empty"
+
+    def test_that_can_not_be_shown_disturbs_nothing(
+        self, cache_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise OSError("no terminal any more")
+
+        monkeypatch.setattr(displays.LineDisplay, "show", fail)
+        monkeypatch.setattr(displays.LineDisplay, "close", fail)
+
+        assert map_rows(numbers(3), lambda row: 1, cache_path)["result"].tolist() == [1, 1, 1]
+        assert caplog.messages == ["the progress of cache.sqlite can't be shown"] * 2
