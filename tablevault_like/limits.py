@@ -149,9 +149,18 @@ class MaxFailures:
 
     def are_exceeded(self, failed: int, *, total: int) -> bool:
         """Tell whether ``failed`` of ``total`` rows are too many."""
+        return failed > self.most(total)
+
+    def most(self, total: int) -> int:
+        """Return how many of ``total`` rows may fail.
+
+        >>> MaxFailures.read("29%").most(100), MaxFailures.read("29%").most(99)
+        (29, 28)
+        """
         if self.count is not None:
-            return failed > self.count
-        return self.share is not None and failed > self.share * total
+            return self.count
+        # Rounded: as a float, 29% of 100 are a little less than 29.
+        return math.floor(round((self.share or 0.0) * total, 6))
 
 
 def seconds(value: object) -> float:

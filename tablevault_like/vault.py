@@ -276,8 +276,8 @@ class TableVault(VaultReading):
         with_existing = arguments.choice("existing", existing, Existing)
         if with_existing is not Existing.AUTO and not process_id:
             raise TVArgumentError(
-                f"existing={existing!r} is about the run that a process_id has already, and none is given. Without an "
-                "id, every call is a run of its own."
+                f"existing={str(existing)!r} is about the run that a process_id has already, and none is given. "
+                "Without an id, every call is a run of its own."
             )
         operation = ExecuteInstance(
             table_name,

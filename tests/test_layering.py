@@ -43,8 +43,8 @@ LAYERS = {
     "3 building | process": [
         (
             "builders: document form spec inputs order recipe plan changes template hashing results frames failures "
-            "provenance reuse gathered spending recording commits task rows batches streams wholes takeover run "
-            "partial stages anew checkpoint"
+            "provenance reuse gathered spending recording commits holding task rows batches streams wholes takeover "
+            "run partial stages anew checkpoint"
         ),
         (
             "process: state interrupts context journal run operation pauses waiting records watching life workers "

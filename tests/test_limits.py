@@ -91,6 +91,12 @@ class TestMaxFailures:
         with pytest.raises(ValueError, match="a count of rows, or a share"):
             MaxFailures.read(said)
 
+    @pytest.mark.parametrize("percent", range(101))
+    def test_a_share_is_not_a_row_less_for_being_a_float(self, percent: int) -> None:
+        for said in (f"{percent}%", percent / 100) if percent < 100 else (f"{percent}%",):
+            assert MaxFailures.read(said).most(100) == percent
+            assert MaxFailures.read(said).most(1_000_000) == percent * 10_000
+
 
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), "3", True, None])
 def test_seconds_are_more_than_none(value: object) -> None:

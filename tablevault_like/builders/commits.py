@@ -29,6 +29,8 @@ class Commits:
         self._waits = 0
         self._committed = 0
         self._is_over = False
+        self.has_ceased = False
+        """Whether nothing more is to be handed out, by the will of whoever records."""
 
     def counting(self, function: Callable[[Work], T]) -> Callable[[Work], T]:
         """Return a function that is called once for each piece of work, and is counted."""
@@ -66,14 +68,18 @@ class Commits:
 
         Raises TVProcessError if the run was given up before: then nobody knows what is committed.
         """
+        if not self.settle():
+            raise TVProcessError("This run was given up: what its function has given last is not recorded.")
+        self._saved()
+
+    def settle(self) -> bool:
+        """Wait, in a worker, until all is committed that has been given by now. False if the run was given up."""
         with self._changed:
             # A wait draws a number, too: taking one is how workers count without waiting for one another.
             wanted = next(self._given) - self._waits
             self._waits += 1
             self._changed.wait_for(lambda: self._committed >= wanted or self._is_over)
-            if self._committed < wanted:
-                raise TVProcessError("This run was given up: what its function has given last is not recorded.")
-        self._saved()
+            return self._committed >= wanted
 
     def commit(self, count: int) -> None:
         """Count results that are committed."""
@@ -104,6 +110,7 @@ class _Counted(RelayedCalls[T]):
         return batch
 
     def cease(self) -> None:
+        self._commits.has_ceased = True
         if self._is_stream:
             self._is_heard = False
             self._commits.end()

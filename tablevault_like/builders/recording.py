@@ -158,6 +158,20 @@ class Recorder:
         """How many rows budgets still allow to be made, None if none of them counts rows."""
         return min((left for each in self._spendings if (left := each.rows_left) is not None), default=None)
 
+    @property
+    def failures_left(self) -> int | None:
+        """How many more rows may fail until the run is to end, None if there is no limit."""
+        left = [each.failures_left for each in self._spendings]
+        limit = self._spec.max_failures
+        if limit is not None:
+            left.append(max(0, limit.most(self.total or 0) - self.failed - self.skipped) + 1)
+        return min((each for each in left if each is not None), default=None)
+
+    @property
+    def cost_left(self) -> float | None:
+        """What budgets still allow to be spent, None if none of them counts it."""
+        return min((left for each in self._spendings if (left := each.cost_left) is not None), default=None)
+
     def reuse(self, rows: Sequence[ReusedRow]) -> None:
         """Record rows that were made before, with no attempt."""
         if rows:

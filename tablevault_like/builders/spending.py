@@ -48,6 +48,16 @@ class Spending:
         return None if self._budget.rows is None else max(0, self._budget.rows - self._rows)
 
     @property
+    def failures_left(self) -> int | None:
+        """How many more rows may fail until it is used up, None if they aren't counted."""
+        return None if self._budget.failures is None else max(0, self._budget.failures - self._failures)
+
+    @property
+    def cost_left(self) -> float | None:
+        """What may still be spent, None if that isn't counted."""
+        return None if self._budget.cost is None else max(0.0, self._budget.cost - self._cost)
+
+    @property
     def seconds_left(self) -> float | None:
         """How many seconds there are left, None if they aren't counted."""
         seconds = self._budget.seconds

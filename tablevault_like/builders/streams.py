@@ -64,12 +64,15 @@ def follow(task: Task) -> None:
     _tell_begin(task, is_resumed=len(recorded) > 0, offset=offset)
     commits, left = task.commits(recorder), recorder.rows_left
     limited = stream if left is None else _limited(stream, left)
-    calls = building.engine.stream(commits.counting_each(limited), work, stop=building.stop, enter=building.enter)
+    holding = task.holding(recorder, commits)
+    follow_source = holding.held_stream(commits.counting_each(limited))
+    calls = building.engine.stream(follow_source, work, stop=building.stop, enter=building.enter)
     parts = _InParts(commits.committed(calls, is_stream=True), task, recorder, left_out=0 if resumes else task.start_at)
     is_complete = False
     try:
         recorder.record(parts, first=len(recorded) if resumes else 0)
-        is_complete = calls.is_exhausted and not (left is not None and building.stop.requested)
+        may_be_cut = left is not None or holding.has_ended
+        is_complete = calls.is_exhausted and not (may_be_cut and building.stop.requested)
     finally:
         if not is_complete and recorder.done:
             task.tell_saved(recorder)
@@ -131,7 +134,8 @@ def _check_end(task: Task, stream: RowStream, *, resumes: bool, recorded: int) -
     """Raise UserCodeError if the source, which has ended, doesn't reach as far as it is said to have been used.
 
     A generator that was told where to go on, and gave nothing, knows alone how long its source is: it may return that.
-    If nothing is recorded that it would make again, it can be asked.
+    If it doesn't, an IndexBuilder's is asked for single values, which are thrown away. (How many rows a ColumnBuilder's
+    has to give is known.)
     """
     offset = task.start_at + recorded
     length: int | None = None
@@ -140,7 +144,7 @@ def _check_end(task: Task, stream: RowStream, *, resumes: bool, recorded: int) -
     elif not stream.given and offset:
         if type(stream.returned) is int and stream.returned > 0:
             length = stream.returned
-        elif not recorded:
+        elif task.spec.is_index:
             length = _length_up_to(task, offset)
     if length is None or length >= offset:
         return

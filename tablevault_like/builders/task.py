@@ -13,6 +13,7 @@ import pyarrow as pa
 from tablevault_like.builders.commits import Commits
 from tablevault_like.builders.gathered import GatheredReuse
 from tablevault_like.builders.hashing import InputHash
+from tablevault_like.builders.holding import Holding
 from tablevault_like.builders.recording import Building, Recorder
 from tablevault_like.builders.reuse import Reuse
 from tablevault_like.builders.spec import BuilderSpec
@@ -106,14 +107,25 @@ class Task:
     def calls(self, function: Callable[[Work], T], work: Iterable[Work], *, count: int, recorder: Recorder) -> Calls[T]:
         """Call a function for ``count`` pieces of work, in the builder's threads, and count what it gives."""
         building, commits = self.building, self.commits(recorder)
+        holding = self.holding(recorder, commits)
         return commits.committed(
             building.engine.map(
-                commits.counting(function),
-                work,
+                commits.counting(holding.counting(function)),
+                holding.held(work),
                 workers=min(self.spec.n_threads, count),
                 stop=building.stop,
                 enter=building.enter,
             )
+        )
+
+    def holding(self, recorder: Recorder, commits: Commits) -> Holding:
+        """Return what holds workers back at the limits of failures and cost."""
+        return Holding(
+            commits,
+            self.building.stop,
+            failures=recorder.failures_left,
+            cost=recorder.cost_left,
+            one_by_one=self.spec.takes_batches or self.spec.makes_batches,
         )
 
     def call_hash(self, bound: Bound, work: Work) -> bytes | None:

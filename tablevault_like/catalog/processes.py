@@ -259,8 +259,13 @@ def archive(db: Database, process_id: str, *, with_children: bool = False) -> st
     derived from its own: then nobody finds them done.
     """
     like = process_id.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "~%"
-    count = db.execute("SELECT count(*) FROM processes WHERE process_id LIKE ? ESCAPE '\\'", (like,)).fetchone()[0]
-    archived = f"{process_id}~{count + 1}"
+    # Those of their children begin likewise: nightly~1.shout.0.1
+    taken = [
+        int(number)
+        for (name,) in db.execute("SELECT process_id FROM processes WHERE process_id LIKE ? ESCAPE '\\'", (like,))
+        if (number := name[len(process_id) + 1 :]).isdecimal()
+    ]
+    archived = f"{process_id}~{max(taken, default=0) + 1}"
     _rename(db, process_id, archived, with_children=with_children)
     return archived
 

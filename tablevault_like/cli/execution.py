@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -93,6 +93,9 @@ def execute(
     """
     if force and existing not in (Existing.AUTO, Existing.RERUN):
         raise typer.BadParameter(f"--force is --existing rerun, so it can't be used with --existing {existing}.")
+    if from_builder and (force_execute or (force and session.process_id is None)):
+        given = "--force-execute" if force_execute else "--force"
+        raise typer.BadParameter(f"{given} makes all rows anew, --from-builder those of some. Leave out one of them.")
     if resumable and session.process_id is not None:
         raise typer.BadParameter("--resumable makes a new process id, so it can't be used with --process-id.")
     if resumable:
@@ -193,14 +196,19 @@ def _give(session: Writing, finished: Finished, made: InstanceRecord | None) -> 
         "rows_reused": record.rows_reused,
         "pause_reason": record.pause_reason,
         "completed_through": record.completed_through,
-        "steps": record.steps,
+        "steps": step_documents(record),
     }
     session.output.give(document, lambda: list(_told(session, finished, made)))
 
 
 def _told(session: Writing, finished: Finished, made: InstanceRecord | None) -> Iterator[str | Listing]:
     record = finished.record
-    if finished.had_completed:
+    if finished.had_completed and record.state is State.MATERIALIZED:
+        yield (
+            f"Process {record.process_id!r} was stopped before, and what it had done was kept; nothing was done. To "
+            "make all of it, call again with --existing rerun."
+        )
+    elif finished.had_completed:
         yield f"Process {record.process_id!r} had completed before; nothing was done."
     elif record.is_alive:
         yield f"Process {record.process_id!r} runs in the background: `tvl ps {record.process_id}` tells how far it is."
@@ -246,6 +254,14 @@ def steps(record: ProcessRecord) -> Listing:
         for row, step in zip(rows, record.steps, strict=True):
             row.insert(3, batches(step))
     return Listing(("STEP", "STATE", *right), rows, right=right)
+
+
+def step_documents(record: ProcessRecord) -> list[dict[str, object]]:
+    """Return the steps of a process as they are told in JSON: batches, too."""
+    return [
+        {**asdict(step), "batches_done": step.batches_done, "batches_total": step.batches_total}
+        for step in record.steps
+    ]
 
 
 def batches(step: StepRecord | None) -> str:

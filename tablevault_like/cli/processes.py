@@ -13,7 +13,7 @@ import typer
 from tablevault_like.cli import completion
 from tablevault_like.cli.app import Panel, command
 from tablevault_like.cli.errors import ExitCode
-from tablevault_like.cli.execution import batches, resume_line, steps
+from tablevault_like.cli.execution import batches, resume_line, step_documents, steps
 from tablevault_like.cli.formats import counted, duration, moment, progress, rate, status, target
 from tablevault_like.cli.instances import made_by
 from tablevault_like.cli.output import Cell, Facts, Listing, jsonable
@@ -184,7 +184,7 @@ def restart(session: Driving) -> None:
         rows: list[list[Cell]] = [
             [
                 str(each["process_id"]),
-                (str(each["state"]).lower(), "red" if each["error"] else "green"),
+                (status(vault.get_process(str(each["process_id"])))[0], "red" if each["error"] else "green"),
                 # The first line tells what it was; `tvl ps ID` has all of it.
                 str(each["error"] or "").partition("\n")[0],
             ]
@@ -201,9 +201,12 @@ def _document(session: Session, record: ProcessRecord) -> dict[str, object]:
     """Return all that is known of a process, its state as people see it, and the command that goes on with it."""
     known = jsonable(replace(record, next_steps=as_commands(record.next_steps)))
     assert isinstance(known, dict)
-    for told, step in zip(known["steps"], record.steps, strict=True):
-        told |= {"batches_done": step.batches_done, "batches_total": step.batches_total}
-    return {**known, "status": status(record)[0], "resume": _resume_line(session, record)}
+    return {
+        **known,
+        "steps": step_documents(record),
+        "status": status(record)[0],
+        "resume": _resume_line(session, record),
+    }
 
 
 def _overview(session: Session, active: Mapping[str, ProcessRecord]) -> Iterator[str | Listing]:

@@ -40,6 +40,6 @@ def check_batches(old: Plan, new: Plan) -> None:
                 raise TVBuilderError(
                     f"The builder {builder.name!r} now has {name} {now}, and this process was started with {then}. "
                     f"Nothing was done. Set it back to {then}, or call again with on_change='keep' (go on with {then}) "
-                    f"or 'recompute' (start its rows again). For more rows, finish with {then} and create a new "
-                    "instance from that one: it makes only the batches that are missing."
+                    f"or on_change='recompute' (start its rows again). For more rows, finish with {then} and create a "
+                    "new instance from that one: it makes only the batches that are missing."
                 )

@@ -25,13 +25,13 @@ class Life:
         """Tell whether a worker lives below a process."""
         return self._living_descendant(process_id) is not None
 
-    def refuse_living_tree(self, process_id: str) -> None:
+    def refuse_living_tree(self, process_id: str, *, materialize: bool = False) -> None:
         """Raise TVProcessError if the worker of a process that is to be stopped, or one below it, lives."""
         if self.is_alive(process_id):
-            raise self.running_error(process_id)
+            raise self.running_error(process_id, materialize=materialize)
         living = self._living_descendant(process_id)
         if living is not None:
-            raise self.running_error(living, above=process_id)
+            raise self.running_error(living, above=process_id, materialize=materialize)
 
     def refuse_living_descendants(self, process_id: str) -> None:
         """Raise TVProcessError if a worker lives below a process."""
@@ -39,10 +39,11 @@ class Life:
         if living is not None:
             raise self.running_error(living)
 
-    def running_error(self, process_id: str, *, above: str | None = None) -> TVProcessError:
+    def running_error(self, process_id: str, *, above: str | None = None, materialize: bool = False) -> TVProcessError:
         """Return the error that says which living worker is at a process.
 
-        ``above`` is the process that was to be stopped, if it is one above that.
+        ``above`` is the process that was to be stopped, if it is one above that; ``materialize`` whether what it has
+        done was to be kept.
         """
         with self.journal.catalog.snapshot() as db:
             if processes.find(db, process_id) is None and locks.waiting(db, process_id) is None:
@@ -51,11 +52,12 @@ class Life:
                     process_id=process_id,
                 )
             record = records.find(db, self.journal.layout, process_id)
+        keeping = ", materialize=True" if materialize else ""
         if above is None:
-            told, way = "", f"end it with stop_process({process_id!r}, force=True)"
+            told, way = "", f"end it with stop_process({process_id!r}, force=True{keeping})"
         else:
             told = f", which is below {above!r}"
-            way = f"end both with stop_process({above!r}, force=True), the one below first"
+            way = f"end both with stop_process({above!r}, force=True{keeping}), the one below first"
         return TVProcessError(
             f"A living worker is at {records.summary(record)}{told}. Wait for it, or {way}.", process_id=process_id
         )

@@ -99,7 +99,7 @@ class Runner:
             case Existing.AUTO:
                 return self._continue(existing, start)
             case Existing.ERROR:
-                raise self._existing_error(existing)
+                raise self._existing_error(existing, operation)
             case Existing.RERUN:
                 return self._rerun(existing, start)
 
@@ -172,14 +172,21 @@ class Runner:
             parent_id = self.parent_id or (current.process_id if current else None)
             self._start(first, new_process_id(), is_named=False, parent_id=parent_id).run()
 
-    def _existing_error(self, existing: ProcessRow) -> TVProcessError:
+    def _existing_error(self, existing: ProcessRow, operation: Operation) -> TVProcessError:
+        ways = (
+            "; or call with existing='auto' to "
+            f"{'have what it made' if existing.state.has_ended else 'go on with it'}, or with existing='rerun' to "
+            "start anew"
+        )
+        if self._life.is_alive(existing.process_id):
+            ways = f", or wait for this one with wait({existing.process_id!r})"
+        if existing.operation != operation.name or operation.differences(existing.arguments):
+            ways = ", for that was started for other work"
         with self.journal.catalog.snapshot() as db:
             record = records.find(db, self.journal.layout, existing.process_id)
         return TVProcessError(
             f"There is a run of that id already, and existing='error' refuses it: {records.summary(record)}. Give "
-            "another process_id; or call with existing='auto' to "
-            f"{'have what it made' if existing.state.has_ended else 'go on with it'}, or with existing='rerun' to "
-            "start anew.",
+            f"another process_id{ways}.",
             process_id=existing.process_id,
         )
 

@@ -44,7 +44,7 @@ class Stopper:
                 f"What {row.operation} has done can't be kept in part. Stop it without materialize=True."
             )
         if not force:
-            self.life.refuse_living_tree(process_id)
+            self.life.refuse_living_tree(process_id, materialize=materialize)
         with _Tree(self.journal, self.endings, self.life, force=force) as tree:
             tree.fence(process_id, StopIntent.MATERIALIZE if materialize else StopIntent.REVERT)
             tree.end()

@@ -333,6 +333,15 @@ class TestStop:
 
         assert isinstance(error, OSError)
 
+    @pytest.mark.parametrize("threads", [1, 4])
+    def test_begins_nothing_more(self, tmp_path: Path, opened: ExitStack, threads: int) -> None:
+        site, calls = Site(tmp_path, opened, size=5_000), Calls(fails_at=range(5_000))
+
+        user_error(site.run(spec(f"n_threads: {threads}"), calls))
+
+        assert 1 <= len(calls.numbers) <= threads
+        assert positions(site, RowStatus.FAILED) == sorted(calls.numbers)
+
     def test_a_reference_that_cannot_be_resolved_is_no_failure_of_its_row(self, site: Site) -> None:
         """What is wrong with the builder is told at once, whatever is done about errors."""
         builder = spec(CONTINUE, "arguments: {number: '<<self.id[word::<<self.nothing[index]>>]>>'}")

@@ -156,13 +156,14 @@ def test_batches_are_told(tvl: Tvl, vault: TableVault, folder: Path) -> None:
     cells = {line.split()[0]: line.split() for line in said.out.splitlines() if line}
     assert cells["STEP"][:4] == ["STEP", "STATE", "ROWS", "BATCHES"]
     assert cells["sizes"][2:6] == ["3", "2", "of", "2"]
-    shown = tvl("ps", "run", "--db-dir=vault", "--json").json
-    assert {step["name"]: (step["batches_done"], step["batches_total"]) for step in shown["steps"]} == {
-        "words_index": (None, None),
-        "shout": (None, None),
-        "sizes": (2, 2),
-        "materialize": (None, None),
-    }
+    for command in (("ps", "run"), ("execute", "words", "--process-id=run")):
+        shown = tvl(*command, "--db-dir=vault", "--json").json
+        assert {step["name"]: (step["batches_done"], step["batches_total"]) for step in shown["steps"]} == {
+            "words_index": (None, None),
+            "shout": (None, None),
+            "sizes": (2, 2),
+            "materialize": (None, None),
+        }
 
 
 def test_a_source_may_begin_elsewhere(tvl: Tvl, vault: TableVault, folder: Path) -> None:

@@ -16,6 +16,7 @@ from tablevault_like import ProcessRecord, State, TableVault
 from tablevault_like.cli import processes
 from tablevault_like.cli.formats import status
 from tests.cli.conftest import Said, Tvl
+from tests.workers import wait_until
 
 RECORD = ProcessRecord(
     process_id="p1",
@@ -228,6 +229,15 @@ def test_what_is_done_can_be_kept(tvl: Tvl, vault: TableVault, paused: str) -> N
     assert tvl("ls", "words", "--db-dir=vault").out.splitlines()[1].split()[3:5] == ["yes", "no"]
 
 
+def test_what_was_kept_is_not_told_to_be_complete(tvl: Tvl, vault: TableVault, paused: str) -> None:
+    tvl("stop", "run", "--materialize", "--db-dir=vault")
+
+    said = tvl("execute", "words", "--process-id=run", "--db-dir=vault")
+
+    assert said.out.startswith("Process 'run' was stopped before, and what it had done was kept; nothing was done. ")
+    assert "--existing rerun" in said.out
+
+
 def test_stop_as_json(tvl: Tvl, vault: TableVault, paused: str) -> None:
     assert tvl("stop", "run", "--materialize", "--db-dir=vault", "--json").json == {
         "process_id": "run",
@@ -258,6 +268,21 @@ def test_a_killed_execution_is_interrupted_and_restart_completes_it(
     assert said.out.splitlines()[-1].split() == [shown["process_id"], "completed"]
     assert "shouting ape" not in said.out
     assert vault.get_dataframe("words")["shout"].tolist() == ["APE", "BEE", "CAT"]
+
+
+def test_a_dead_process_that_is_not_started_again_is_not_told_to_be_running(
+    tvl: Tvl, vault: TableVault, folder: Path, shell: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "wait bee").touch()
+    started = shell("--db-dir", "vault", "execute", "words", "--process-id=run")
+    wait_until(lambda: (folder / "waits").exists())
+    started.kill()
+    started.communicate(timeout=30)
+    monkeypatch.setattr("tablevault_like.process.runner.MAXIMUM_DEATHS", 0)
+
+    said = tvl("restart", "--db-dir=vault", code=6)
+
+    assert cells(said.out.splitlines()[-1])[:2] == ["run", "interrupted"]
 
 
 def test_restart_tells_what_failed_and_goes_on(tvl: Tvl, vault: TableVault, folder: Path, paused: str) -> None:

@@ -98,6 +98,20 @@ class TestARunThatIsThereAlready:
             assert said.out.count("shouting ape") == times
             vault.create_instance("words", copy=True)
 
+    @pytest.mark.parametrize("existing", ["error", "rerun"])
+    def test_is_nobody_s_without_an_id(self, tvl: Tvl, vault: TableVault, existing: str) -> None:
+        said = tvl("execute", "words", "--db-dir=vault", f"--existing={existing}", code=3)
+
+        assert f"`--existing {existing}` is about the run that a `--process-id` has already" in said.err
+
+    @pytest.mark.parametrize("option", ["--force", "--force-execute"])
+    def test_cannot_be_made_anew_from_a_builder_and_as_a_whole(self, tvl: Tvl, vault: TableVault, option: str) -> None:
+        said = tvl("execute", "words", "--db-dir=vault", option, "--from-builder=shout", code=2)
+
+        assert f"{option} makes all rows anew, --from-builder those of some" in " ".join(
+            said.err.replace("│", "").split()
+        )
+
     def test_cannot_be_both(self, tvl: Tvl, vault: TableVault) -> None:
         assert "--force is --existing rerun" in tvl(*RUN, "--force", "--existing=error", code=2).err
 

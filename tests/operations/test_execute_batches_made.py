@@ -284,6 +284,16 @@ class TestAKilledWorker:
         assert scene.vault.get_dataframe("words")["loud"].tolist() == [f"W{number}!" for number in range(10)]
         assert_sound(scene.vault_dir)
 
+    def test_has_recorded_a_batch_before_it_began_the_next_one(self, scene: Scene, calls: Calls) -> None:
+        begin(scene.vault, "words", {"index": making(n_threads=1), "loud": shouting(n_threads=1)}, code=CODE)
+        self.execute(scene, Fault("make 8", Action.KILL))
+        assert scene.recorded("p", "words_index") == 8
+        self.execute(scene, Fault("shout 4", Action.KILL))
+        assert scene.recorded("p", "loud") == 4
+        scene.vault.execute_instance("words", process_id="p")
+        assert made(calls, "make") == ["0+4", "4+4", "8+2", "8+2"]
+        assert made(calls, "shout") == ["0,1,2,3", "4,5,6,7", "4,5,6,7", "8,9"]
+
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_records_a_batch_as_a_whole(self, scene: Scene, calls: Calls, when: str) -> None:
         begin(scene.vault, "words", {"index": making(n_threads=1)}, code=CODE)

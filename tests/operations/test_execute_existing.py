@@ -77,6 +77,15 @@ class TestError:
 
         assert vault.get_process(ID).state is State.PAUSED
 
+    def test_names_no_way_that_other_work_would_be_refused_on(self, vault: TableVault) -> None:
+        vault.create_table("quiet", process_id="made")
+        vault.execute_instance("words", process_id=ID)
+
+        for process_id, version in (("made", "base"), (ID, "short")):
+            with pytest.raises(TVProcessError, match="id already") as caught:
+                vault.execute_instance("words", version, process_id=process_id, existing="error")
+            assert str(caught.value).endswith("Give another process_id, for that was started for other work.")
+
     def test_has_nothing_against_what_was_reverted(self, vault: TableVault, calls: Calls) -> None:
         vault.execute_instance("words", process_id=ID, until="words_index")
         vault.stop_process(ID)
@@ -236,6 +245,10 @@ class TestRerunOfWhatIsNotComplete:
 
         with pytest.raises(TVProcessError, match="A living worker is at process 'nightly'"):
             rerun(vault)
+        with pytest.raises(
+            TVProcessError, match=r"Give another process_id, or wait for this one with wait\('nightly'\)"
+        ):
+            vault.execute_instance("words", process_id=ID, existing="error")
 
         worker.go()
         assert worker.result() == ID
@@ -293,3 +306,7 @@ def rows():
     assert vault.get_process("outer.outer_index.all.1").created_at > first.created_at
     assert vault.get_process("outer~1.outer_index.all.1").created_at == first.created_at
     assert vault.get_process("outer~1.outer_index.all.1").parent_id == "outer~1"
+
+    vault.execute_instance("outer", process_id="outer", existing="rerun")
+
+    assert vault.get_process("outer~2").created_at > vault.get_process("outer~1").created_at

@@ -366,6 +366,14 @@ class TestALivingWorker:
         scene.assert_whole()
         assert scene.again() == {}
 
+    def test_is_not_stopped_without_force_and_what_was_to_be_kept_is_said_with_it(
+        self, scene: Scene, worker: Worker
+    ) -> None:
+        with pytest.raises(TVProcessError, match=r"stop_process\('nightly', force=True, materialize=True\)\."):
+            scene.vault.stop_process(ID, materialize=True)
+        with pytest.raises(TVProcessError, match=r"stop_process\('nightly', force=True\)\."):
+            scene.vault.stop_process(ID)
+
     def test_is_shown_with_what_it_does(self, scene: Scene, worker: Worker) -> None:
         record = scene.process
 

@@ -308,7 +308,7 @@ class TestASourceThatIsTooShort:
         vault.execute_instance("crawl", start_at={"crawl_index": 7})
         assert numbers(vault) == []
 
-    @pytest.mark.parametrize(("resumes", "function"), [(False, "pages"), (True, "told")])
+    @pytest.mark.parametrize(("resumes", "function"), [(False, "pages"), (True, "told"), (True, "pages")])
     def test_for_what_is_recorded_is_an_error_with_both_numbers(
         self, vault: TableVault, tmp_path: Path, resumes: bool, function: str
     ) -> None:
@@ -322,6 +322,21 @@ class TestASourceThatIsTooShort:
         assert vault.get_process("p").rows_done == 8
         (tmp_path / "length").write_text("8")
         vault.execute_instance("crawl", process_id="p")
+        assert numbers(vault) == [*range(8)]
+
+    def test_is_asked_for_one_value_only_if_it_is_as_long_as_what_is_recorded(
+        self, vault: TableVault, calls: Calls, tmp_path: Path
+    ) -> None:
+        crawl(vault, length=10)
+        (tmp_path / "fail").write_text("8")
+        with pytest.raises(ConnectionError):
+            vault.execute_instance("crawl", process_id="p")
+        (tmp_path / "length").write_text("8")
+        before = calls()
+
+        vault.execute_instance("crawl", process_id="p")
+
+        assert calls() - before == {"from 8": 1, "from 7": 1, "page 7": 1}
         assert numbers(vault) == [*range(8)]
 
 
