@@ -11,17 +11,20 @@ from tablevault_like.archive.unpacking import Restored
 from tablevault_like.bundles.packing import Exported
 from tablevault_like.comparison.records import Difference, DtypeChange, RowChanges, SchemaChanges
 from tablevault_like.model import Column, ErrorRecord, StepRecord, StopIntent
-from tablevault_like.monitor.records import (
-    ArtifactFile,
+from tablevault_like.monitor.predictions import (
+    Action,
     BuilderForecast,
     Cause,
-    CellHistory,
     Certainty,
-    Inspection,
     PlannedInput,
     PlannedRun,
-    QuickCheck,
     Reason,
+)
+from tablevault_like.monitor.records import (
+    ArtifactFile,
+    CellHistory,
+    Inspection,
+    QuickCheck,
     RowState,
     SourceRows,
 )
@@ -31,6 +34,7 @@ from tablevault_like.queries import Parameters
 from tablevault_like.vault_reading import Filters
 
 __all__ = [
+    "Action",
     "Archived",
     "ArtifactFile",
     "BuilderForecast",

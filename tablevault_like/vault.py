@@ -25,7 +25,7 @@ from tablevault_like.model import (
     new_process_id,
 )
 from tablevault_like.monitor.monitor import Monitor
-from tablevault_like.monitor.records import PlannedRun
+from tablevault_like.monitor.predictions import PlannedRun
 from tablevault_like.operations import folders, pruning
 from tablevault_like.operations.builder_files import CreateBuilderFile, DeleteBuilderFile
 from tablevault_like.operations.code import CreateCodeModule, DeleteCodeModule
@@ -273,23 +273,18 @@ class TableVault(VaultReading):
         TVProcessError for ``error`` where there is a run, and for ``rerun`` where a worker is at it, TVPausedError if
         somebody else has paused it, and whatever the builders' functions raise.
         """
-        with_existing = arguments.choice("existing", existing, Existing)
-        if with_existing is not Existing.AUTO and not process_id:
-            raise TVArgumentError(
-                f"existing={str(existing)!r} is about the run that a process_id has already, and none is given. "
-                "Without an id, every call is a run of its own."
-            )
-        operation = ExecuteInstance(
+        operation = _execution(
             table_name,
-            version or BASE_VERSION,
+            version,
             force_execute,
-            background=background,
-            on_change=arguments.choice("on_change", on_change, OnChange),
-            existing=with_existing,
-            until=until or None,
-            from_builder=from_builder or None,
-            budget=arguments.budget(budget),
-            start_at=arguments.offsets(start_at),
+            process_id,
+            background,
+            on_change=on_change,
+            existing=existing,
+            until=until,
+            from_builder=from_builder,
+            budget=budget,
+            start_at=start_at,
         )
         if background:
             return start_in_background(self._runner, operation, process_id or None)
@@ -301,37 +296,52 @@ class TableVault(VaultReading):
         self,
         table_name: str,
         version: str = BASE_VERSION,
-        *,
-        sample: int = 0,
         force_execute: bool = False,
+        process_id: str | None = None,
+        background: bool = False,
+        *,
         on_change: str = "error",
+        existing: str = "auto",
         until: str = "",
         from_builder: str = "",
+        budget: Mapping[str, float] | None = None,
+        start_at: Mapping[str, int] | None = None,
+        progress: bool | None = None,
+        sample: int = 0,
     ) -> PlannedRun:
-        """Return what ``execute_instance`` would do now, and why, without doing anything.
+        """Return what ``execute_instance`` would do now if it were called with the same arguments, and why.
 
         For each builder: how many rows are reused, made, and have failed before; how often its function is called;
         how sure that is; which argument (or line of a prompt), function, or upstream rows have changed; and how long it
-        takes, by what earlier runs took. ``inputs`` are the instances that are read. A process that is paused on this
-        instance is what would go on. Nothing is recorded, locked or written, and no code of the vault runs.
-        ``force_execute``, ``on_change``, ``until`` and ``from_builder`` are those of the call that is planned.
+        takes, by what earlier runs took. ``inputs`` are the instances that are read. Nothing is recorded, locked or
+        written, and no code of the vault runs. It is taken that no row fails.
+
+        ``action`` says whether a run starts, a process goes on, is run again, or has completed, so that there is
+        nothing to do. ``refusal`` is what the call would be refused with, as long as there is something to plan all
+        the same; ``pause`` what it is paused for: ``until`` a builder, or a ``budget``. Without a ``process_id`` a
+        process that holds the instance is planned, and its id is named. ``background`` and ``progress`` change nothing.
 
         ``sample`` makes the first so many rows in memory, to look at: user code runs then, the IndexBuilder's too, but
         can't change the vault, and nothing is kept. ``PlannedRun.sample`` is the DataFrame.
 
-        Raises what ``execute_instance`` raises for builder files and references, and with ``sample`` what the builders'
-        functions raise.
+        Raises what ``execute_instance`` raises for arguments, builder files and references, and with ``sample`` what
+        the builders' functions raise.
         """
-        return self._monitor.plan(
+        operation = _execution(
             table_name,
-            version or BASE_VERSION,
-            force_execute=force_execute,
-            on_change=arguments.choice("on_change", on_change, OnChange),
-            until=until or None,
-            from_builder=from_builder or None,
-            sample=arguments.count("sample", sample),
-            now=self._journal.now(),
+            version,
+            force_execute,
+            process_id,
+            background,
+            on_change=on_change,
+            existing=existing,
+            until=until,
+            from_builder=from_builder,
+            budget=budget,
+            start_at=start_at,
         )
+        rows, now = arguments.count("sample", sample), self._journal.now()
+        return self._monitor.plan(operation, process_id or None, sample=rows, now=now)
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str | None = None) -> str:
         """Delete a materialized or temporary instance; its files go to the trash.
@@ -544,3 +554,38 @@ class TableVault(VaultReading):
 
 def _opened(db_dir: str, author: str, is_verbose: bool, parent_id: str | None, lock_timeout: float) -> TableVault:
     return TableVault(db_dir, author, verbose=is_verbose, parent_id=parent_id, lock_timeout=lock_timeout)
+
+
+def _execution(
+    table_name: str,
+    version: str,
+    force_execute: bool,
+    process_id: str | None,
+    background: bool,
+    *,
+    on_change: str,
+    existing: str,
+    until: str,
+    from_builder: str,
+    budget: Mapping[str, float] | None,
+    start_at: Mapping[str, int] | None,
+) -> ExecuteInstance:
+    """Return what is asked of an execution, or of the plan of one. Raises TVArgumentError for what makes no sense."""
+    with_existing = arguments.choice("existing", existing, Existing)
+    if with_existing is not Existing.AUTO and not process_id:
+        raise TVArgumentError(
+            f"existing={str(existing)!r} is about the run that a process_id has already, and none is given. Without an "
+            "id, every call is a run of its own."
+        )
+    return ExecuteInstance(
+        table_name,
+        version or BASE_VERSION,
+        force_execute,
+        background=background,
+        on_change=arguments.choice("on_change", on_change, OnChange),
+        existing=with_existing,
+        until=until or None,
+        from_builder=from_builder or None,
+        budget=arguments.budget(budget),
+        start_at=arguments.offsets(start_at),
+    )

@@ -47,8 +47,8 @@ LAYERS = {
             "run partial stages anew checkpoint"
         ),
         (
-            "process: state interrupts context journal run operation pauses waiting records watching life workers "
-            "housekeeping endings stopping pausing driving start runner"
+            "process: state interrupts context journal run operation pauses waiting records watching existing life "
+            "workers housekeeping endings stopping pausing driving start runner"
         ),
     ],
     "3b bundles": ["bundles: label unpacking verification opening"],
@@ -62,9 +62,9 @@ LAYERS = {
     "5b around": [
         *("arguments", "reading failures", "tree", "background", "check"),
         (
-            "monitor: words showing records made declared reasons inputs durations stages situation outlook unknowns "
-            "unmoved reusing index_rows forecast sample planned resolving cells inspection checks history report "
-            "monitor"
+            "monitor: words showing predictions records made declared reasons inputs durations situation outlook "
+            "unknowns reusing allowance index_rows column_rows forecast sample beginning planned resolving cells "
+            "inspection checks history report monitor"
         ),
         "migration: report names draft old cells builder_texts artifacts history scope instances recording migrating",
         "archive: progress databases labels spool contents finished verification completion *",
@@ -78,7 +78,7 @@ LAYERS = {
     "7a shell": [
         (
             "cli: output questions words formats places frames conditions errors completion options session startup "
-            "app instances contents execution *"
+            "app documents steering instances contents execution *"
         )
     ],
     "7b shell": ["__main__"],

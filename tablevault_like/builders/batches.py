@@ -54,9 +54,13 @@ _SIGNIFICANT_BITS = 53
 
 @dataclass(slots=True)
 class BatchWork(Work):
-    """The call for one batch. ``rows`` are the calls that its rows would be by themselves."""
+    """The call for one batch. ``rows`` are the calls that its rows would be by themselves.
+
+    ``batch`` is which one it is, where it makes these rows.
+    """
 
     rows: Sequence[Work] = ()
+    batch: Batch | None = None
 
 
 def fill_batches(task: Task) -> None:
@@ -66,7 +70,7 @@ def fill_batches(task: Task) -> None:
         return
     call = _FillBatch(task, left.inputs)
     for rows in left.parts():
-        batches = list(_batches_of(task, rows))
+        batches = list(_parts(task, rows))
         works = (_batch_of(task, left.bound, batch) for batch in batches)
         left.recorder.record(_ByRow(task.calls(call, works, count=len(batches), recorder=left.recorder)))
     left.recorder.check_complete()
@@ -75,10 +79,7 @@ def fill_batches(task: Task) -> None:
 def make_batches(task: Task) -> None:
     """Call an IndexBuilder's function for the batches that aren't recorded yet and can't be reused."""
     building, size, total = task.building, task.spec.batch_size or 1, task.spec.total_rows or 0
-    missing = [
-        Batch(start, min(size, total - start), start // size)
-        for start in (np.unique(rows_to_make(task, total) // size) * size).tolist()
-    ]
+    missing = batches_of(rows_to_make(task, total), size=size, total=total)
     recorder = task.recorder(total=total)
     if not missing:
         return
@@ -95,7 +96,22 @@ def make_batches(task: Task) -> None:
     recorder.check_complete()
 
 
-def _batches_of(task: Task, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def batches_of(rows: NDArray[np.int64], *, size: int, total: int) -> list[Batch]:
+    """Return the batches that have some rows, of those that make ``total`` rows, ``size`` at a time.
+
+    >>> [batch.rows for batch in batches_of(np.array([1, 9]), size=4, total=10)]
+    [range(0, 4), range(8, 10)]
+    """
+    starts = (np.unique(rows // size) * size).tolist()
+    return [Batch(start, min(size, total - start), start // size) for start in starts]
+
+
+def batch_hash(inputs: InputHash, batch: Batch, arguments: Mapping[str, object], values: Sequence[object]) -> bytes:
+    """Return the hash of a batch that is made in one call: each has its own, for it says which one it is."""
+    return digest(inputs.of(arguments, values), batch.start, batch.size, batch.index)
+
+
+def _parts(task: Task, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     size = task.spec.batch_size or 1
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
@@ -109,8 +125,7 @@ def _batch_of(task: Task, bound: Bound, positions: NDArray[np.int64]) -> BatchWo
 
 def _work_of(task: Task, bound: Bound, batch: Batch) -> BatchWork:
     arguments, inputs = bound.row(None, batch)
-    inputs = (*inputs, batch.start, batch.size, batch.index)
-    return BatchWork(batch.start, arguments, inputs, None, [Work(row, arguments) for row in batch.rows])
+    return BatchWork(batch.start, arguments, inputs, None, [Work(row, arguments) for row in batch.rows], batch)
 
 
 def _batches_left(
@@ -127,7 +142,7 @@ def _batches_left(
     for place, batch in enumerate(missing, 1):
         if task.building.stop.requested:
             raise task.building.interrupted()
-        taken = reusable.take(batch.rows, _hash_of(inputs, _work_of(task, bound, batch)))
+        taken = reusable.take(batch.rows, batch_hash(inputs, batch, *bound.row(None, batch)))
         if not taken:
             left.append(batch)
         elif failed.intersection(batch.rows):
@@ -140,12 +155,6 @@ def _batches_left(
             waiting.clear()
     task.tell_reuse(count, of=recorder.total or 0)
     return left
-
-
-def _hash_of(inputs: InputHash, work: Work) -> bytes:
-    """Return the hash of a batch that is made in one call: each has its own, for it says which one it is."""
-    *_, start, size, index = work.inputs
-    return digest(inputs.of(work.arguments, work.inputs[:-3]), start, size, index)
 
 
 class _BatchCall:
@@ -232,7 +241,8 @@ class _MakeBatch(_BatchCall):
         self._check = recorder.check
 
     def hashes(self, work: BatchWork) -> list[bytes]:
-        return [_hash_of(self._inputs, work)] * len(work.rows)
+        assert work.batch is not None
+        return [batch_hash(self._inputs, work.batch, work.arguments, work.inputs)] * len(work.rows)
 
     def call(self, work: BatchWork) -> object:
         return self._function(**work.arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -13,7 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tablevault_like.cli import steering
 from tablevault_like.cli.app import Panel, command
+from tablevault_like.cli.documents import give_plan
 from tablevault_like.cli.errors import ExitCode
 from tablevault_like.cli.formats import counted, duration, progress, rate
 from tablevault_like.cli.instances import made_by
@@ -46,42 +48,21 @@ def execute(
     *,
     version: TemporaryVersion = BASE_VERSION,
     resumable: Annotated[bool, typer.Option("--resumable", "-r", help="Make a new --process-id and print it.")] = False,
-    on_change: Annotated[
-        OnChange, typer.Option("--on-change", help="What to do if builders or code have changed since it was started.")
-    ] = OnChange.ERROR,
-    existing: Annotated[
-        Existing, typer.Option("--existing", help="What to do with a run that --process-id has already.")
-    ] = Existing.AUTO,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compute all rows anew: with --process-id, --existing rerun.")
-    ] = False,
-    force_execute: Annotated[
-        bool, typer.Option("--force-execute", help="Compute rows anew that the origin has already.")
-    ] = False,
-    until: Annotated[
-        str, typer.Option("--until", metavar="BUILDER", help="Stop when this builder is done, and pause.")
-    ] = "",
-    from_builder: Annotated[
-        str, typer.Option("--from-builder", metavar="BUILDER", help="Make this builder and all that need it anew.")
-    ] = "",
-    budget: Annotated[
-        list[str] | None,
-        typer.Option("--budget", metavar="WHAT=LIMIT", help="Pause after so many seconds, rows, failures or cost."),
-    ] = None,
+    on_change: steering.OnChangeOption = OnChange.ERROR,
+    existing: steering.ExistingOption = Existing.AUTO,
+    force: steering.Force = False,
+    force_execute: steering.ForceExecute = False,
+    until: steering.Until = "",
+    from_builder: steering.FromBuilder = "",
+    budget: steering.BudgetOption = None,
     progress: Annotated[
         bool, typer.Option("--progress/--no-progress", help="Show how far it is: bars, or a line every few seconds.")
     ] = True,
     background: Annotated[
         bool, typer.Option("--background", help="Return at once, and go on in the background.")
     ] = False,
-    start_at: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--start-at",
-            metavar="BUILDER=OFFSET",
-            help="Let the source of this generator begin there. May be repeated.",
-        ),
-    ] = None,
+    start_at: steering.StartAt = None,
+    sample: steering.Sample = 0,
 ) -> None:
     """Build a temporary instance by its builders, row by row, and materialize it.
 
@@ -90,33 +71,40 @@ def execute(
     Without it they revert the process.
 
     A stage that is reached (--until) and a --budget that is used up pause the process, too; the exit code is 0 then.
+
+    With --sample the first rows are made in memory and shown, with what a run would do; nothing is kept.
     """
-    if force and existing not in (Existing.AUTO, Existing.RERUN):
-        raise typer.BadParameter(f"--force is --existing rerun, so it can't be used with --existing {existing}.")
-    if from_builder and (force_execute or (force and session.process_id is None)):
-        given = "--force-execute" if force_execute else "--force"
-        raise typer.BadParameter(f"{given} makes all rows anew, --from-builder those of some. Leave out one of them.")
     if resumable and session.process_id is not None:
         raise typer.BadParameter("--resumable makes a new process id, so it can't be used with --process-id.")
+    if sample and (resumable or background):
+        raise typer.BadParameter("--sample keeps nothing, so it can't be used with --resumable or --background.")
     if resumable:
         session = replace(session, process_id=new_process_id())
-    offsets = _offsets(start_at or ())
-    with _told_how_to_go_on(session, table, version, offsets), session.output.reserved():
+    how = steering.asked(
+        session.process_id,
+        on_change=on_change,
+        existing=existing,
+        force=force,
+        force_execute=force_execute,
+        until=until,
+        from_builder=from_builder,
+        budget=budget,
+        start_at=start_at,
+    )
+    if sample:
+        with session.output.reserved():
+            planned = session.vault.plan(table, version, process_id=session.process_id, sample=sample, **how)
+        give_plan(session.output, planned)
+        return
+    with _told_how_to_go_on(session, table, version, how["start_at"]), session.output.reserved():
         finished = session.run(
             partial(
                 session.vault.execute_instance,
                 table,
                 version,
-                # What has no id has no run that could be made anew.
-                force_execute or (force and session.process_id is None),
                 background=background,
-                on_change=on_change,
-                existing=Existing.RERUN if force and session.process_id is not None else existing,
-                until=until,
-                from_builder=from_builder,
-                budget=_limits(budget or ()),
-                start_at=offsets,
                 progress=progress,
+                **how,
             )
         )
     record = finished.record
@@ -124,22 +112,6 @@ def execute(
     is_as_wanted = record.paused_on_request or record.state in (State.COMPLETED, State.MATERIALIZED)
     if not record.is_alive and not is_as_wanted:
         raise typer.Exit(ExitCode.PROCESS)
-
-
-def _limits(given: Sequence[str]) -> dict[str, float] | None:
-    """Read limits such as ``cost=5``.
-
-    >>> _limits(["seconds=3600", "cost=0.5"])
-    {'seconds': 3600, 'cost': 0.5}
-    """
-    limits: dict[str, float] = {}
-    for each in given:
-        name, _, value = each.partition("=")
-        try:
-            limits[name] = float(value) if "." in value or "e" in value.lower() else int(value)
-        except ValueError:
-            raise typer.BadParameter(f"--budget {each}: give a limit as seconds=3600, rows=100 or cost=5.") from None
-    return limits or None
 
 
 @contextmanager
@@ -288,16 +260,6 @@ def _step(step: StepRecord) -> list[str | tuple[str, str]]:
         duration(seconds),
         rate(step.rows_done / seconds) if seconds and step.rows_done else "",
     ]
-
-
-def _offsets(given: Sequence[str]) -> dict[str, int]:
-    offsets = {}
-    for text in given:
-        builder, equals, offset = text.partition("=")
-        if not builder or not equals or not offset.isdecimal():
-            raise typer.BadParameter(f"--start-at is given as BUILDER=OFFSET, such as pages_index=3000, not {text!r}.")
-        offsets[builder] = int(offset)
-    return offsets
 
 
 def _seconds(record: ProcessRecord) -> float | None:

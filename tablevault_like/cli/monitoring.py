@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tablevault_like.cli import completion, frames
+from tablevault_like.cli import completion, frames, steering
 from tablevault_like.cli.app import Panel, command
+from tablevault_like.cli.documents import document, give_plan, parts
 from tablevault_like.cli.errors import ExitCode
 from tablevault_like.cli.formats import duration, moment
-from tablevault_like.cli.options import Instance, Table, TemporaryVersion
+from tablevault_like.cli.options import Instance, ProcessId, Table, TemporaryVersion
 from tablevault_like.cli.output import Cell, Listing, Verbatim
 from tablevault_like.cli.session import Session
 from tablevault_like.errors import TVFileError
-from tablevault_like.model import BASE_VERSION, OnChange
+from tablevault_like.model import BASE_VERSION, Existing, OnChange
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Group
 
 Name = Annotated[
     str,
@@ -41,40 +39,36 @@ def plan(
     table: Table,
     *,
     version: TemporaryVersion = BASE_VERSION,
-    sample: Annotated[
-        int, typer.Option("--sample", min=0, metavar="ROWS", help="Make so many rows in memory, and show them.")
-    ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="As if `tvl execute` was given --force.")] = False,
-    on_change: Annotated[
-        OnChange, typer.Option("--on-change", help="As if `tvl execute` was given it.")
-    ] = OnChange.ERROR,
-    until: Annotated[str, typer.Option("--until", metavar="BUILDER", help="Up to this builder.")] = "",
-    from_builder: Annotated[
-        str, typer.Option("--from-builder", metavar="BUILDER", help="From this builder on, all of it anew.")
-    ] = "",
+    process_id: ProcessId = None,
+    on_change: steering.OnChangeOption = OnChange.ERROR,
+    existing: steering.ExistingOption = Existing.AUTO,
+    force: steering.Force = False,
+    force_execute: steering.ForceExecute = False,
+    until: steering.Until = "",
+    from_builder: steering.FromBuilder = "",
+    budget: steering.BudgetOption = None,
+    start_at: steering.StartAt = None,
+    sample: steering.Sample = 0,
 ) -> None:
-    """Show what `tvl execute` would do, and why, without doing anything.
+    """Show what `tvl execute` would do with the same options, and why, without doing anything.
 
     Per builder: how many rows are reused and made, how sure that is, what has changed, and how long it takes. With
     --sample the builders' functions run, but nothing is kept.
     """
+    how = steering.asked(
+        process_id,
+        on_change=on_change,
+        existing=existing,
+        force=force,
+        force_execute=force_execute,
+        until=until,
+        from_builder=from_builder,
+        budget=budget,
+        start_at=start_at,
+    )
     with session.output.reserved():
-        planned = session.vault.plan(
-            table,
-            version,
-            sample=sample,
-            force_execute=force,
-            on_change=on_change,
-            until=until,
-            from_builder=from_builder,
-        )
-    document = {
-        **_document(replace(planned, sample=None)),
-        "certainty": planned.certainty,
-        "seconds": planned.seconds,
-        "sample": None if planned.sample is None else _document(planned.sample),
-    }
-    session.output.give(document, lambda: _parts(planned))
+        planned = session.vault.plan(table, version, process_id=process_id, sample=sample, **how)
+    give_plan(session.output, planned)
 
 
 @command("why", panel=Panel.CONTENTS, example="tvl why stories 3 summary")
@@ -94,7 +88,7 @@ def why(
     A cell that was reused is followed to the instance that made it.
     """
     found = session.vault.why(table, _row(row), column, instance, version)
-    session.output.give(_document(found), lambda: _parts(found))
+    session.output.give(document(found), lambda: parts(found))
 
 
 @command("inspect", panel=Panel.PROCESSES, example="tvl inspect stories --row 3")
@@ -114,7 +108,7 @@ def inspect(
     found = session.vault.inspect(
         name, instance_id=instance, version=version, row=_row(row) if row else None, builder=builder
     )
-    session.output.give(_document(found), lambda: _parts(found))
+    session.output.give(document(found), lambda: parts(found))
 
 
 @command("quickcheck", panel=Panel.PROCESSES, example="tvl quickcheck")
@@ -131,7 +125,7 @@ def quickcheck(
     """
     found = session.vault.quickcheck(ended)
     lines = [(f"! {each.line}", "red") if each.needs_attention else f"  {each.line}" for each in found]
-    session.output.give(_document(found), lambda: lines or "There was no process yet.")
+    session.output.give(document(found), lambda: lines or "There was no process yet.")
     if any(each.needs_attention for each in found):
         raise typer.Exit(ExitCode.PROCESS)
 
@@ -188,7 +182,7 @@ def history(
         named_only=named,
         limit=limit or None,
     )
-    session.output.give(_document(frame), lambda: _history(frame) if len(frame) else "No process has ended that is so.")
+    session.output.give(document(frame), lambda: _history(frame) if len(frame) else "No process has ended that is so.")
 
 
 _OUTCOMES = {"completed": "green", "materialized": "yellow", "reverted": "red"}
@@ -232,24 +226,3 @@ def _value(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _parts(found: Any) -> list[object]:
-    """Return what rich shows of a record, part by part: each of them is fitted to the terminal by itself."""
-    group: Group = found.__rich__()
-    return list(group.renderables)
-
-
-def _document(value: Any) -> Any:
-    """Return a record, and all that is in it, as JSON has it: a DataFrame as its rows."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _document(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _document(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_document(item) for item in value]
-    if type(value).__name__ == "DataFrame":
-        return frames.records(value)
-    if type(value).__name__ == "Series":
-        return [frames.plain(item) for item in value.tolist()]
-    return frames.plain(value)

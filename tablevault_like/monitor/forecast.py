@@ -10,34 +10,23 @@ compared with those of the origin. A cell that is yet to be made is unknown, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tablevault_like.builders.frames import FrameCache
-from tablevault_like.builders.gathered import GatheredRows
-from tablevault_like.builders.hashing import Contents, InputHash
+from tablevault_like.builders.hashing import Contents
 from tablevault_like.builders.plan import PlannedBuilder
-from tablevault_like.builders.reuse import ReusableRows
 from tablevault_like.builders.spec import BuilderSpec
-from tablevault_like.errors import TableVaultError, message_of
 from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
-from tablevault_like.monitor import reasons
-from tablevault_like.monitor.declared import stand_in
-from tablevault_like.monitor.index_rows import IndexRows, bind
-from tablevault_like.monitor.made import PROCESS_ID, open_tables, shown_keys
+from tablevault_like.monitor.allowance import Allowance
+from tablevault_like.monitor.column_rows import ColumnRows
+from tablevault_like.monitor.index_rows import IndexRows
+from tablevault_like.monitor.made import open_tables
 from tablevault_like.monitor.outlook import Outlook, resized
-from tablevault_like.monitor.records import BuilderForecast, Cause, Certainty, Reason
-from tablevault_like.monitor.reusing import Reusing
+from tablevault_like.monitor.predictions import BuilderForecast, Certainty
+from tablevault_like.monitor.reusing import Reusing, own_files
 from tablevault_like.monitor.situation import Situation
 from tablevault_like.monitor.unknowns import Unknowns
-from tablevault_like.monitor.unmoved import own_files
-from tablevault_like.monitor.words import listed
-from tablevault_like.references.syntax import SELF
-from tablevault_like.storage import tables
-from tablevault_like.storage.digests import digest
 
 _KEYS = 5
 
@@ -55,8 +44,17 @@ class Forecast:
         self._frames = FrameCache(
             open_tables(situation.vault, situation.plan.pins, self._contents), artifact_folder=self._folder
         )
-        self._reusing = Reusing(situation, self._frames, self._folder)
-        self._index = IndexRows(situation, self._frames, self._unknown, self._folder, self._contents, self._reusing)
+        parts = (
+            situation,
+            self._frames,
+            self._unknown,
+            self._folder,
+            self._contents,
+            Reusing(situation, self._frames, self._folder),
+        )
+        self._index = IndexRows(*parts)
+        self._columns = ColumnRows(*parts)
+        self._allowance = Allowance(situation.budget)
 
     def builders(
         self, seconds: Callable[[PlannedBuilder, BuilderSpec, int | None], float | None]
@@ -65,20 +63,26 @@ class Forecast:
         wanted = self._situation.stages.wanted
         return [self._builder(each, seconds) for each in self._plan.builders if each.name in wanted]
 
+    @property
+    def pause(self) -> str | None:
+        """Why the process is paused before it is complete, if it is; to be asked when the builders have been told."""
+        until = self._situation.stages.until
+        if until is None or self._allowance.pause is not None or self._allowance.may_pause:
+            return self._allowance.pause
+        return f"the stage {until!r} is reached"
+
     def _builder(
         self, planned: PlannedBuilder, seconds: Callable[[PlannedBuilder, BuilderSpec, int | None], float | None]
     ) -> BuilderForecast:
         spec = planned.specify(self._situation.texts[planned.name], self._frames)
         found = self._taken(planned, spec)
         if found is None:
-            found = self._index.outlook(planned, spec) if planned.is_index else self._column(planned, spec)
+            found = self._made(planned, spec)
             self._add(planned, spec, found)
-        doubt = found.doubt
-        if spec.budget is not None and found.to_run:
-            doubt.add(Certainty.AT_MOST, "the run is paused when its budget is used up")
-            found.at_least = 0
-        if self._index.doubt.certainty is not Certainty.EXACT and not (found.recorded and found.recorded == found.rows):
-            doubt.add(self._index.doubt.certainty, self._index.doubt.text or "")
+            if found.calls != 0 and spec.return_type is ReturnType.GENERATOR:
+                found.offset = self._situation.start_at.get(planned.name, 0) + found.recorded
+        self._add_doubt(planned, found)
+        self._allowance.spend(spec, found)
         return BuilderForecast(
             builder=planned.name,
             rows=found.rows,
@@ -88,18 +92,36 @@ class Forecast:
             to_run_at_least=found.at_least,
             failed_before=found.failed,
             calls=found.calls,
-            certainty=doubt.certainty,
-            doubt=doubt.text,
+            certainty=found.doubt.certainty,
+            doubt=found.doubt.text,
             reasons=tuple(found.reasons),
             seconds=0.0 if found.calls == 0 else seconds(planned, spec, found.to_run),
+            left=found.left,
+            offset=found.offset,
         )
+
+    def _made(self, planned: PlannedBuilder, spec: BuilderSpec) -> Outlook:
+        if planned.is_index:
+            return self._index.outlook(planned, spec)
+        rows = None if self._index.doubt.certainty is Certainty.UNKNOWN else self._frames.rows
+        return self._columns.outlook(planned, spec, rows=rows)
+
+    def _add_doubt(self, planned: PlannedBuilder, found: Outlook) -> None:
+        """Let a builder rest on what is known of the rows, unless all that is done about it is known in any case."""
+        doubt = self._index.doubt
+        if doubt.certainty is Certainty.EXACT or (found.recorded and found.recorded == found.rows):
+            return
+        if not planned.is_index or not found.batches:
+            found.doubt.add(doubt.certainty, doubt.text or "")
+        elif found.rows is None:  # which batches it makes doesn't depend on what comes out
+            found.doubt.add(Certainty.EXACT, doubt.text or "")
 
     def _taken(self, planned: PlannedBuilder, spec: BuilderSpec) -> Outlook | None:
         """Take the origin's columns in place of a builder's, if it isn't to run."""
         origin = self._situation.origin
         if origin is None or planned.name not in self._situation.stages.taken:
             return None
-        if self._kept is not None and self._kept.has_finished(planned):
+        if self._situation.has_finished(planned):
             return None
         table = origin.table.select(list(spec.changed_columns))
         if planned.is_index and spec.return_type is not ReturnType.ROW_WISE:
@@ -108,207 +130,12 @@ class Forecast:
             self._frames.replace(origin.table)
         else:
             self._frames.add(table)
-        recorded = min(self._counts(planned)[0], table.num_rows)
+        recorded = min(len(self._situation.counts(planned)[0]), table.num_rows)
         return Outlook(table.num_rows, recorded=recorded, reused=table.num_rows - recorded)
-
-    # --- the columns
-
-    def _column(self, planned: PlannedBuilder, spec: BuilderSpec) -> Outlook:
-        rows = self._frames.rows if self._index.doubt.certainty is not Certainty.UNKNOWN else None
-        recorded, settled, failed = self._counts(planned)
-        if self._kept is not None and self._kept.has_finished(planned):
-            return Outlook(rows, recorded=recorded, table=self._kept.columns(planned, rows))
-        found = Outlook(rows, recorded=recorded, failed=failed)
-        changes = self._changes(planned)
-        is_reusable = self._reusing.prevented(planned, spec, changes) is None
-        if rows is None:
-            found.to_run, found.calls = None, None if self._is_called_by_row(spec) else 1
-            if is_reusable:
-                found.reused, found.calls = None, None
-            found.reasons = self._why(planned, spec, changes)
-            return found
-        if self._is_called_by_row(spec):
-            self._by_row(planned, spec, found, settled, is_reusable=is_reusable)
-        else:
-            self._as_a_whole(planned, spec, found, settled, is_reusable=is_reusable)
-        if found.to_run:
-            found.reasons = [*self._why(planned, spec, changes), *found.reasons]
-        return found
-
-    def _by_row(
-        self,
-        planned: PlannedBuilder,
-        spec: BuilderSpec,
-        found: Outlook,
-        settled: NDArray[np.int64],
-        *,
-        is_reusable: bool,
-    ) -> None:
-        assert found.rows is not None
-        missing = np.setdiff1d(np.arange(found.rows), settled, assume_unique=True)
-        cells = {} if self._kept is None else self._kept.cells(planned)
-        made: list[int] = missing.tolist()
-        maybe: list[int] = []
-        hash_of: Callable[[int | None], bytes] | None = None
-        reuse = self._reusing.reuse if is_reusable else None
-        reusable = None if reuse is None else reuse.rows(planned.recipe, spec.changed_columns)
-        if reusable is not None and made:
-            unsure = self._unknown.unsure(spec, found)
-            compared: dict[int, str | None] = {}
-            hash_of = self._hash_of(planned, spec, found, compared)
-            if hash_of is None or self._is_key_unknown:
-                unsure[:] = True
-            sure = [row for row in made if not unsure[row]]
-            taken = [] if hash_of is None else reusable.take(sure, hash_of)
-            maybe = self._found_in_origin(reusable, [row for row in made if unsure[row]])
-            cells |= {row.index: row.cells for row in taken}
-            reused = {row.index for row in taken}
-            made = [row for row in made if row not in reused]
-            found.reused = len(reused)
-            self._tell_rows(found, made, compared, maybe)
-        found.to_run, found.at_least = len(made), len(made) - len(maybe)
-        if maybe:
-            found.doubt.add(
-                Certainty.AT_MOST,
-                f"{len(maybe):,} of them are reused if what they read comes out as it was"
-                if hash_of is not None
-                else "which files its function reads is known when its code is loaded",
-            )
-        found.calls = -(-len(made) // spec.batch_size) if spec.batch_size else len(made)
-        found.known = np.zeros(found.rows, bool)
-        found.known[list(cells)] = True
-        found.known[settled] = True  # of one that was skipped it is known that it is empty
-        recorded = sorted(cells.items())
-        found.table = tables.table_from_cells(
-            lambda: iter([recorded] if recorded else []), spec.changed_columns, dtypes=spec.dtypes, rows=found.rows
-        )
-
-    def _found_in_origin(self, reusable: ReusableRows | GatheredRows, rows: list[int]) -> list[int]:
-        """Return those of some rows that have a counterpart in the origin, or may have one."""
-        if self._is_key_unknown:
-            return rows
-        found: list[int] = []
-
-        def note(row: int) -> bytes:
-            found.append(row)
-            return b""
-
-        reusable.take(rows, note)
-        return found
-
-    @property
-    def _is_key_unknown(self) -> bool:
-        """Whether it can't be told which row of the origin stands for which."""
-        return any(self._unknown.is_unknown(name) for name in self._plan.builders[0].fields["primary_key"])
-
-    def _as_a_whole(
-        self,
-        planned: PlannedBuilder,
-        spec: BuilderSpec,
-        found: Outlook,
-        settled: NDArray[np.int64],
-        *,
-        is_reusable: bool,
-    ) -> None:
-        assert found.rows is not None
-        left = found.rows - len(settled)
-        found.to_run, found.at_least = left, left
-        found.calls = 0 if not left and spec.return_type is ReturnType.DATAFRAME else 1
-        if not is_reusable or self._reusing.reuse is None or len(settled):
-            return
-        unsure = self._unknown.unsure(spec, found)
-        hash_of = self._hash_of(planned, spec, found, {})
-        if hash_of is None or unsure.any() or self._is_key_unknown:
-            found.at_least = 0
-            found.doubt.add(
-                Certainty.AT_MOST,
-                "all of them are reused if what is read comes out as it was"
-                if hash_of is not None
-                else "which files its function reads is known when its code is loaded",
-            )
-            return
-        table = self._reusing.reuse.whole(spec.changed_columns, digest(planned.recipe, hash_of(None)))
-        if table is not None:
-            found.reused, found.to_run, found.at_least, found.calls = found.rows, 0, 0, 0
-            found.table, found.known = table, np.ones(found.rows, bool)
-        else:
-            found.reasons.append(Reason(Cause.ROWS, "what it is given for all rows is not what it was given before"))
-
-    @staticmethod
-    def _is_called_by_row(spec: BuilderSpec) -> bool:
-        return spec.return_type in (ReturnType.ROW_WISE, ReturnType.BATCH)
-
-    def _tell_rows(
-        self, found: Outlook, made: Sequence[int], compared: Mapping[int, str | None], maybe: Sequence[int]
-    ) -> None:
-        """Tell which rows are made because of themselves."""
-        unsure = set(maybe)
-        other = [row for row in made if row in compared]
-        new = [row for row in made if row not in compared and row not in unsure]
-        if broken := [text for row in other if (text := compared[row]) is not None]:
-            found.doubt.add(Certainty.AT_MOST, f"a reference can't be resolved: {broken[0]}")
-        for rows, what in ((other, "have other inputs than in the origin"), (new, "can't be had from the origin")):
-            if rows:
-                told = listed(self._keys(rows[:_KEYS]), len(rows))
-                count = f"{len(rows):,} rows {what}" if len(rows) != 1 else f"1 row {what.replace('have', 'has')}"
-                found.reasons.append(Reason(Cause.ROWS, f"{count}: {told}"))
-
-    def _keys(self, rows: list[int]) -> list[str]:
-        key = tuple(self._plan.builders[0].fields["primary_key"])
-        if not set(key) <= set(self._frames.columns(SELF, None)) or any(self._unknown.is_unknown(name) for name in key):
-            key = ()
-        return shown_keys(self._frames.built(key) if key else self._frames.built([]), key, rows)
-
-    # --- what can be known
-
-    def _hash_of(
-        self, planned: PlannedBuilder, spec: BuilderSpec, found: Outlook, compared: dict[int, str | None]
-    ) -> Callable[[int | None], bytes] | None:
-        """Return what gives the input hash of a row, ``None`` if it can't be had. ``compared`` notes what was asked."""
-        function = stand_in(planned, self._situation.code_folder)
-        if function is None:
-            found.reasons.append(Reason(Cause.FILES, "which files its function reads is known when its code is loaded"))
-            return None
-        try:
-            bound = bind(spec, self._frames, self._folder)
-        except TableVaultError:
-            return lambda row: b""
-        inputs = InputHash(function, bound.constant_inputs, self._contents)
-
-        def hash_of(row: int | None) -> bytes:
-            compared[-1 if row is None else row] = None
-            try:
-                arguments, values = bound.row(row, f"{PROCESS_ID}:{spec.name}:{'all' if row is None else row}")
-            except TableVaultError as error:
-                compared[-1 if row is None else row] = message_of(error)
-                return b""
-            return inputs.of(arguments, values)
-
-        return hash_of
-
-    # --- reuse
-
-    def _changes(self, planned: PlannedBuilder) -> list[Reason]:
-        origin = self._situation.origin
-        old = None if origin is None else reasons.counterpart(origin.plan, planned)
-        return [] if old is None else reasons.of_builder(old, planned)
-
-    def _why(self, planned: PlannedBuilder, spec: BuilderSpec, changes: Sequence[Reason]) -> list[Reason]:
-        prevented = self._reusing.prevented(planned, spec, changes)
-        if prevented is not None and (prevented.cause is not Cause.NEW or not changes):
-            return [prevented]
-        return [*changes, *reasons.of_inputs(planned, self._situation.inputs)]
-
-    # --- what a process has kept
-
-    def _counts(self, planned: PlannedBuilder) -> tuple[int, NDArray[np.int64], int]:
-        """Return how many rows are recorded, which of them nothing more is done about, and how many have failed."""
-        settled, failed = (np.empty(0, np.int64), 0) if self._kept is None else self._kept.counts(planned)
-        return len(settled), settled, failed
 
     def _add(self, planned: PlannedBuilder, spec: BuilderSpec, found: Outlook) -> None:
         """Add a builder's columns to the frame, as far as they are known."""
-        is_finished = self._kept is not None and self._kept.has_finished(planned)
+        is_finished = self._situation.has_finished(planned)
         if planned.is_index and spec.return_type is not ReturnType.ROW_WISE:
             if not is_finished:
                 self._index.add(spec, found)

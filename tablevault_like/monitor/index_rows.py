@@ -7,6 +7,7 @@ rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tablevault_like.builders.batches import batch_hash, batches_of
 from tablevault_like.builders.frames import FrameCache, keep_old
 from tablevault_like.builders.gathered import GatheredBatches
 from tablevault_like.builders.hashing import Contents, InputHash
@@ -29,7 +31,7 @@ from tablevault_like.monitor import reasons
 from tablevault_like.monitor.declared import stand_in
 from tablevault_like.monitor.made import PROCESS_ID, Made
 from tablevault_like.monitor.outlook import Doubt, Outlook, resized
-from tablevault_like.monitor.records import Cause, Certainty, Reason
+from tablevault_like.monitor.predictions import Cause, Certainty, Reason
 from tablevault_like.monitor.reusing import Reusing
 from tablevault_like.monitor.situation import Situation
 from tablevault_like.monitor.unknowns import Unknowns
@@ -37,7 +39,6 @@ from tablevault_like.references.arguments import Bound
 from tablevault_like.references.keywords import Batch, Keyword
 from tablevault_like.references.syntax import SELF, Reference
 from tablevault_like.storage import tables
-from tablevault_like.storage.digests import digest
 from tablevault_like.storage.values import encode_cells
 
 _PURE = ("random_string", "table_generation")
@@ -75,7 +76,7 @@ class IndexRows:
         always = Reason(Cause.ALWAYS, "an IndexBuilder always runs: it makes the rows")
         if origin is not None:  # it sees the rows of the origin
             self._frames.replace(origin.table, artifact_folder=origin.place.artifacts)
-        settled, failed = (np.empty(0), 0) if self._kept is None else self._kept.counts(planned)
+        settled, failed = self._situation.counts(planned)
         recorded = len(settled)
         if spec.return_type is ReturnType.ROW_WISE:
             assert origin is not None
@@ -109,35 +110,21 @@ class IndexRows:
         if not spec.is_custom and spec.code_module in _PURE:
             return self._pure_rows(spec)
         if spec.return_type is ReturnType.BATCH and spec.total_rows is not None:
-            return self._batches(planned, spec, spec.total_rows)
+            found = self._batches(planned, spec, spec.total_rows)
+            return self._batches_with_old(planned, spec, found) if spec.keep_old else found
         doubt = f"how many rows there are is known when {planned.name} has run"
         if origin is not None and self._is_unchanged(planned, origin):
-            table = origin.table.select(list(spec.changed_columns))
-            text = (
-                f"it is so if {planned.name} makes the rows that it made for the origin: its recipe and inputs are "
-                "the same"
-            )
-            self.doubt.add(Certainty.EXPECTED, text)
+            table = self._same_rows(planned, spec, origin)
             made = self._situation.index_rows if spec.keep_old else table.num_rows
-            found = Outlook(table.num_rows, to_run=made, at_least=0, calls=1, table=table)
-            # What other builders have made of these columns since isn't what this one makes.
-            others = [each for each in (origin.plan.builders if origin.plan else ()) if not each.is_index]
-            for name in {name for each in others for name in each.changed_columns} & set(spec.changed_columns):
-                self._unknown.forget(name, table.num_rows)
-            return found
+            return Outlook(table.num_rows, to_run=made, at_least=0, calls=1, table=table)
         self.doubt.add(Certainty.UNKNOWN, doubt)
         return Outlook(None, to_run=None, calls=1)
 
     def _batches(self, planned: PlannedBuilder, spec: BuilderSpec, total: int) -> Outlook:
         """Go through the batches that are to be made. Each is taken over as a whole, or made in one call."""
-        size = spec.batch_size or 1
         cells = {} if self._kept is None else self._kept.cells(planned)
-        settled = np.empty(0, np.int64) if self._kept is None else self._kept.counts(planned)[0]
-        missing = np.setdiff1d(np.arange(total), settled)
-        left = [
-            Batch(start, min(size, total - start), start // size)
-            for start in (np.unique(missing // size) * size).tolist()
-        ]
+        settled = self._situation.counts(planned)[0]
+        left = batches_of(np.setdiff1d(np.arange(total), settled), size=spec.batch_size or 1, total=total)
         found = Outlook(total, recorded=len(settled))
         reuse = self._reusing.reuse if self._reusing.prevented(planned, spec, ()) is None else None
         reusable = None if reuse is None else reuse.batches(planned.recipe, spec.changed_columns)
@@ -146,7 +133,8 @@ class IndexRows:
             cells |= {row.index: row.cells for rows in taken.values() for row in rows}
             left = [batch for batch in left if batch not in taken]
             found.reused = sum(map(len, taken.values()))
-        found.to_run = sum(batch.size for batch in left)
+        found.batches = tuple(batch.size for batch in left)
+        found.to_run = sum(found.batches)
         found.calls = len(left)
         found.at_least = found.to_run if found.doubt.certainty is Certainty.EXACT else 0
         recorded = sorted(cells.items())
@@ -155,10 +143,40 @@ class IndexRows:
         )
         found.known = np.zeros(total, bool)
         found.known[list(cells)] = True
-        if spec.keep_old and self._situation.origin is not None:
+        return found
+
+    def _batches_with_old(self, planned: PlannedBuilder, spec: BuilderSpec, found: Outlook) -> Outlook:
+        """Add the rows of the origin to those of batches: which of them are kept depends on what is made.
+
+        How many batches are made doesn't: all that aren't recorded, as nothing is taken over.
+        """
+        origin = self._situation.origin
+        if origin is None:
+            return found
+        if not found.batches:
+            found = self._with_old(spec, found)
+            found.known = None
+        elif self._is_unchanged(planned, origin) and not found.recorded:
+            found.table, found.known = self._same_rows(planned, spec, origin), None
+            found.rows = found.table.num_rows
+        else:
             self.doubt.add(Certainty.UNKNOWN, f"how many old rows are kept is known when {planned.name} has run")
             found.rows = found.table = found.known = None
         return found
+
+    def _same_rows(self, planned: PlannedBuilder, spec: BuilderSpec, origin: Made) -> pa.Table:
+        """Return the rows that are made again, if code that is what it was gives what it gave."""
+        table = origin.table.select(list(spec.changed_columns))
+        self.doubt.add(
+            Certainty.EXPECTED,
+            f"it is so if {planned.name} makes the rows that it made for the origin: its recipe and inputs are "
+            "the same",
+        )
+        # What other builders have made of these columns since isn't what this one makes.
+        others = [each for each in (origin.plan.builders if origin.plan else ()) if not each.is_index]
+        for name in {name for each in others for name in each.changed_columns} & set(spec.changed_columns):
+            self._unknown.forget(name, table.num_rows)
+        return table
 
     def _taken_batches(
         self,
@@ -179,9 +197,7 @@ class IndexRows:
             inputs = InputHash(function, bound.constant_inputs, self._contents)
             for batch in batches:
                 arguments, values = bound.row(None, batch)
-                # Each has its own hash, for it says which one it is.
-                input_hash = digest(inputs.of(arguments, values), batch.start, batch.size, batch.index)
-                if rows := reusable.take(batch.rows, input_hash):
+                if rows := reusable.take(batch.rows, batch_hash(inputs, batch, arguments, values)):
                     taken[batch] = rows
         except TableVaultError as error:
             found.doubt.add(Certainty.AT_MOST, f"a reference can't be resolved: {message_of(error)}")
@@ -192,8 +208,7 @@ class IndexRows:
         function = builtin.function(spec.code_module, spec.python_function)
         try:
             arguments, _ = bind(spec, self._frames, self._folder).row(None, f"{PROCESS_ID}:{spec.name}:all")
-            value = function(**arguments)
-            table = _as_table(value, spec)
+            table = _as_table(function(**arguments), spec, start_at=self._situation.start_at.get(spec.name, 0))
         except (TableVaultError, OSError, ValueError, TypeError, KeyError) as error:
             self.doubt.add(Certainty.UNKNOWN, f"{spec.name} fails: {message_of(error)}")
             return Outlook(None, to_run=None, calls=1)
@@ -219,6 +234,8 @@ class IndexRows:
         if old is None or origin.plan is None or not origin.record.success or old.recipe != planned.recipe:
             return False
         if old.fields != planned.fields or any(self._reads_self(planned)):
+            return False
+        if self._situation.start_at.get(planned.name, 0) != self._situation.started_at:
             return False
         return all(
             key in origin.plan.pins and origin.plan.pins[key].instance_id == self._situation.plan.pins[key].instance_id
@@ -259,9 +276,10 @@ def _is_repeatable(arguments: Mapping[str, object], spec: BuilderSpec) -> bool:
     return not is_random or arguments.get("seed") is not None
 
 
-def _as_table(value: Any, spec: BuilderSpec) -> pa.Table:
+def _as_table(value: Any, spec: BuilderSpec, *, start_at: int) -> pa.Table:
     """Return the columns of a builder from what its function returned, or yields."""
     if isinstance(value, pd.DataFrame):
         return tables.table_from_frame(value[list(spec.changed_columns)], spec.dtypes)
-    rows = [(row, encode_cells(cells_of(each, spec.changed_columns))) for row, each in enumerate(value)]
+    source = itertools.islice(value, start_at, None)
+    rows = [(row, encode_cells(cells_of(each, spec.changed_columns))) for row, each in enumerate(source)]
     return tables.table_from_cells(lambda: iter([rows] if rows else []), spec.changed_columns, dtypes=spec.dtypes)

@@ -10,7 +10,7 @@ from tablevault_like.builders.plan import Plan
 from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.errors import TVTableError
 from tablevault_like.monitor.made import Made, Vault, shown_keys
-from tablevault_like.monitor.records import PlannedInput
+from tablevault_like.monitor.predictions import PlannedInput
 from tablevault_like.references.syntax import Dependency, dependencies
 from tablevault_like.storage.digests import digest
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from tablevault_like.catalog import Catalog
 from tablevault_like.catalog.processes import Wanted
 from tablevault_like.layout import Layout
-from tablevault_like.model import OnChange
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault_like.monitor.made import Vault
-    from tablevault_like.monitor.records import CellHistory, Inspection, PlannedRun, QuickCheck
+    from tablevault_like.monitor.predictions import PlannedRun
+    from tablevault_like.monitor.records import CellHistory, Inspection, QuickCheck
+    from tablevault_like.operations.execute import ExecuteInstance
 
 
 @dataclass(frozen=True)
@@ -24,32 +25,11 @@ class Monitor:
     catalog: Catalog
     layout: Layout
 
-    def plan(
-        self,
-        table: str,
-        version: str,
-        *,
-        force_execute: bool,
-        on_change: OnChange,
-        until: str | None,
-        from_builder: str | None,
-        sample: int,
-        now: float,
-    ) -> PlannedRun:
+    def plan(self, operation: ExecuteInstance, process_id: str | None, *, sample: int, now: float) -> PlannedRun:
         """Return what an execution is going to do, and with ``sample`` the first rows of it."""
         from tablevault_like.monitor.planned import plan_run
 
-        return plan_run(
-            self._vault,
-            table,
-            version,
-            force_execute=force_execute,
-            on_change=on_change,
-            until=until,
-            from_builder=from_builder,
-            sample=sample,
-            now=now,
-        )
+        return plan_run(self._vault, operation, process_id, sample=sample, now=now)
 
     def why(self, table: str, row: object, column: str, *, instance_id: str | None, version: str) -> CellHistory:
         """Return where a cell comes from."""

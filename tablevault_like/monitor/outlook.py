@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tablevault_like.monitor.records import Certainty, Reason, weakest
+from tablevault_like.monitor.predictions import Certainty, Reason, weakest
 from tablevault_like.storage import tables
 
 
@@ -30,7 +30,10 @@ class Doubt:
 
 @dataclass
 class Outlook:
-    """What is known of a builder's rows once it has run: how many there are of which kind, and the cells."""
+    """What is known of a builder's rows once it has run: how many there are of which kind, and the cells.
+
+    ``batches`` are the sizes of those that an IndexBuilder makes, in their order.
+    """
 
     rows: int | None
     recorded: int = 0
@@ -43,6 +46,9 @@ class Outlook:
     known: NDArray[np.bool_] | None = None
     doubt: Doubt = field(default_factory=Doubt)
     reasons: list[Reason] = field(default_factory=list)
+    left: int | None = 0
+    offset: int | None = None
+    batches: tuple[int, ...] = ()
 
 
 def resized(table: pa.Table | None, rows: int, columns: Sequence[str] = ()) -> pa.Table:

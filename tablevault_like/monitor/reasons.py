@@ -9,7 +9,7 @@ from typing import Any
 
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.functions.fingerprint import difference
-from tablevault_like.monitor.records import Cause, PlannedInput, Reason
+from tablevault_like.monitor.predictions import Cause, PlannedInput, Reason
 
 _SHOWN = 60
 

@@ -1,4 +1,7 @@
-"""From where an execution would take rows over: the origin first, then results that were imported."""
+"""From where an execution would take rows over: the origin first, then results that were imported.
+
+Artifacts stay where they are meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,19 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+
 from tablevault_like.builders.frames import FrameCache
 from tablevault_like.builders.gathered import GatheredReuse
 from tablevault_like.builders.plan import PlannedBuilder
 from tablevault_like.builders.reuse import Origin, Reuse
 from tablevault_like.builders.spec import BuilderSpec
-from tablevault_like.model import ReturnType
+from tablevault_like.errors import TVArtifactError
+from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
 from tablevault_like.model import Reuse as ReuseMode
-from tablevault_like.monitor.records import Cause, Reason
+from tablevault_like.monitor.predictions import Cause, Reason
 from tablevault_like.monitor.situation import Situation
-from tablevault_like.monitor.unmoved import Unmoved
+from tablevault_like.storage import artifacts, files, tables
 
 _IMPORTED = "the imported results"
 
@@ -79,3 +85,36 @@ def _unlike(
         # Its hash has the recipe in it; but then there is nothing that reads what isn't known.
         made_it = known[0].input_hash is not None and (not changes or name == _IMPORTED)
     return None if made_it else Reason(Cause.NEW, f"nothing in {name} was made like that")
+
+
+class Unmoved(Reuse):
+    """What can be reused, while artifacts stay where they are. ``own`` is the folder in which people put some."""
+
+    def __init__(
+        self, origin: Origin, frames: FrameCache, *, key: Sequence[str], artifact_folder: Path, own: Path
+    ) -> None:
+        super().__init__(origin, frames, key=key, artifact_folder=artifact_folder)
+        self._present = (artifact_folder, own)
+        self._sound: dict[str, bool] = {}
+
+    def take_artifacts(self, table: pa.Table) -> bool:
+        """Tell whether all artifacts that are named in a part of the origin's table could be copied."""
+        columns = [each.name for each in tables.table_columns(table) if each.dtype == ARTIFACT_DTYPE]
+        names = {name for column in columns for name in table.column(column).to_pylist() if name is not None}
+        return all(self._is_sound(name) for name in names)
+
+    def _is_sound(self, name: str) -> bool:
+        if name not in self._sound:
+            try:
+                content = files.sha256(artifacts.resolve(self._origin.artifact_folder, name))
+                others = [folder / name for folder in self._present if (folder / name).is_file()]
+                same = all(files.sha256(other) == content for other in others)
+                self._sound[name] = same and self._digests.get(name) == content
+            except (TVArtifactError, OSError):
+                self._sound[name] = False
+        return self._sound[name]
+
+
+def own_files(folder: Path) -> list[tuple[str, str]]:
+    """Return the files that people have put into a folder, with their contents."""
+    return [(name, files.sha256(file)) for name, file in files.open_files(folder)] if folder.is_dir() else []

@@ -33,6 +33,7 @@ from tablevault_like.model import ReturnType, Row
 from tablevault_like.monitor.made import open_tables
 from tablevault_like.monitor.situation import Situation
 from tablevault_like.process import context
+from tablevault_like.references.keywords import Keyword
 from tablevault_like.storage import artifacts, files, tables
 from tablevault_like.storage.rows import RowStore
 
@@ -67,6 +68,7 @@ def first_rows(situation: Situation, rows: int) -> pd.DataFrame:
             frame_path=files_of_run.frame,
             enter=current.enter,
             contents=contents,
+            start_at=situation.start_at,
         )
         loader = cleanup.enter_context(Loader(situation.code_folder, label=PROCESS_ID))
         return _Sample(situation, building, loader, current, rows).make()
@@ -116,20 +118,23 @@ class _Sample:
             return replace(spec, total_rows=min(self._rows, spec.total_rows)), function
         if spec.return_type is not ReturnType.GENERATOR:
             return spec, function
+        start_at = self._situation.start_at.get(spec.name, 0)
 
         @wraps(function)
         def limited(**arguments: Any) -> object:
             found = function(**arguments)
             is_stream = isinstance(found, Iterable) and not isinstance(found, str | bytes | Mapping | pd.DataFrame)
-            return self._first(found) if is_stream else found  # what isn't one is told of as ever
+            # What isn't one is told of as ever. Of one that can't be told where to begin, the first values don't count.
+            skipped = 0 if Keyword.RESUME_FROM in spec.arguments.keywords else start_at
+            return self._first(found, skipped) if is_stream else found
 
         return spec, limited
 
-    def _first(self, found: object) -> Iterator[object]:
+    def _first(self, found: object, skipped: int) -> Iterator[object]:
         assert isinstance(found, Iterable)
         iterator = iter(found)
         try:
-            for value in itertools.islice(iterator, self._rows):
+            for value in itertools.islice(iterator, skipped + self._rows):
                 # Where it stands among all rows makes no sense among the first.
                 yield value.values if isinstance(value, Row) else value
         finally:

@@ -21,41 +21,57 @@ _STYLES = {
 _LINES = 40
 
 
+_ACTIONS = {
+    "start": "A new run of {what}",
+    "resume": "Going on with process {process} on {what}",
+    "rerun": "Process {process} is run again on {what}, and reuses nothing",
+    "reuse": "Process {process} has completed {what}: what it made is reused, there is nothing to do",
+}
+
+
 def planned_run(plan: Any) -> RenderableType:
     """Return a plan as a table of its builders, then why rows are made, and what is read."""
-    table = _table("BUILDER", "REUSED", "TO RUN", "RECORDED", "FAILED", "CALLS", "TIME", "", right=range(1, 7))
+    columns = {"REUSED": 1, "TO RUN": 2, "LEFT": 3, "RECORDED": 4, "FAILED": 5, "CALLS": 6, "FROM": 7, "TIME": 8}
+    shown = {"LEFT": any(each.left != 0 for each in plan.builders), "FROM": any(each.offset for each in plan.builders)}
+    names = [name for name in columns if shown.get(name, True)]
+    table = _table("BUILDER", *names, "", right=range(1, len(names) + 1))
     for each in plan.builders:
-        table.add_row(
-            each.builder,
-            _count(each.reused),
-            ("≤ " if each.certainty == "at most" else "") + _count(each.to_run),
-            _count(each.recorded or None, "") or "",
-            _text(_count(each.failed_before or None, ""), style="red"),
-            _count(each.calls),
-            duration(each.seconds),
-            _text(str(each.certainty), style=_STYLES[str(each.certainty)]),
-        )
+        cells: dict[str, RenderableType] = {
+            "REUSED": _count(each.reused),
+            "TO RUN": ("≤ " if each.certainty == "at most" and each.to_run else "") + _count(each.to_run),
+            "LEFT": _count(each.left),
+            "RECORDED": _count(each.recorded or None, ""),
+            "FAILED": _text(_count(each.failed_before or None, ""), style="red"),
+            "CALLS": _count(each.calls),
+            "FROM": _count(each.offset, ""),
+            "TIME": duration(each.seconds),
+        }
+        certainty = _text(str(each.certainty), style=_STYLES[str(each.certainty)])
+        table.add_row(each.builder, *(cells[name] for name in names), certainty)
     parts: list[RenderableType] = [*_heading(plan), table]
     for each in plan.builders:
         parts += _of_builder(each)
     parts += _inputs(plan)
     if plan.sample is not None:
-        parts += [
-            _text(
-                f"\nThe first {len(plan.sample):,} rows:" if len(plan.sample) != 1 else "\nThe first row:", style="bold"
-            ),
-            frame(plan.sample),
-        ]
+        parts += [_text(f"\n{_first(len(plan.sample))}", style="bold"), frame(plan.sample)]
     return Group(*parts)
+
+
+def _first(rows: int) -> str:
+    return "The first row:" if rows == 1 else f"The first {rows:,} rows:"
 
 
 def _heading(plan: Any) -> Iterable[RenderableType]:
     what = f"{plan.table}/{plan.version}"
-    yield _text(f"Going on with process {plan.process_id} on {what}" if plan.process_id else f"A new run of {what}")
+    yield _text(_ACTIONS[str(plan.action)].format(what=what, process=plan.process_id))
+    if plan.made is not None:
+        yield _text(f"made {plan.made}")
     if plan.origin is not None:
         yield _text(f"made from {plan.origin}")
     if plan.refusal is not None:
-        yield _text(f"It would be refused: {plan.refusal}.", style="red")
+        yield _text(f"It would be refused: {plan.refusal}", style="red")
+    if plan.pause is not None:
+        yield _text(f"It will be paused: {plan.pause}.", style="yellow")
     yield _text("")
 
 

@@ -1,9 +1,9 @@
-"""What an execution begins with: its plan, its origin, and what a paused process has kept."""
+"""What an execution begins with: its plan, its origin, what a paused process has kept, and which part is to run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from tablevault_like.builders.anew import Anew
 from tablevault_like.builders.plan import Plan, PlannedBuilder
+from tablevault_like.builders.stages import check_stage, needed_for, resting_on
 from tablevault_like.layout import ProcessLayout
+from tablevault_like.limits import Budget
 from tablevault_like.model import ARTIFACT_DTYPE, ReturnType, RowStatus
 from tablevault_like.monitor.made import Made, Vault
-from tablevault_like.monitor.records import PlannedInput, Reason
-from tablevault_like.monitor.stages import Stages
+from tablevault_like.monitor.predictions import PlannedInput, Reason
 from tablevault_like.operations.imported import Results
 from tablevault_like.storage import tables
 from tablevault_like.storage.rows import RowStore
@@ -80,11 +81,47 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Stages:
+    """What ``until`` and ``from_builder`` mean for the builders of a plan.
+
+    Those that aren't ``wanted`` don't run. The ``fresh`` ones reuse nothing. In place of those that are ``taken``,
+    which aren't run either, the origin's columns are taken over as they are. A process that is paused begins those that
+    are ``again`` from their first row.
+    """
+
+    wanted: frozenset[str]
+    until: str | None = None
+    fresh: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, plan: Plan, anew: Anew | None, *, until: str | None, from_builder: str | None) -> Stages:
+        """Return the stages of a plan. ``anew`` is what a paused process has kept, ``None`` for a new one.
+
+        Raises TVBuilderError, with the nearest name, for a builder that isn't there.
+        """
+        for argument, name in (("until", until), ("from_builder", from_builder)):
+            if name is not None:
+                check_stage(plan, argument, name)
+        again: frozenset[str] = frozenset()
+        if anew is None:
+            anew = Anew.of_new(plan, from_builder, everything=False)
+        elif from_builder is not None and from_builder != anew.from_builder:
+            again = resting_on(plan, from_builder)
+            anew = anew.begun_again(plan, from_builder)
+        every = frozenset(builder.name for builder in plan.builders)
+        wanted = every if until is None else needed_for(plan, until) | {until}
+        return cls(wanted, until, anew.fresh, anew.taken, again)
+
+
+@dataclass(frozen=True)
 class Situation:
     """What an execution begins with. ``own_artifacts`` is the folder in which people put artifacts of the instance.
 
     ``no_reuse`` is why nothing is taken over from the origin, if so. ``index_rows`` is how many rows the origin's
-    IndexBuilder has made. ``results`` were imported: they are looked into after the origin.
+    IndexBuilder has made. ``results`` were imported: they are looked into after the origin. ``start_at`` and ``budget``
+    are those of the call; in ``started_at`` is where the source of the origin's IndexBuilder began.
     """
 
     vault: Vault
@@ -99,3 +136,14 @@ class Situation:
     index_rows: int | None
     stages: Stages
     results: tuple[Results, ...]
+    start_at: Mapping[str, int] = field(default_factory=dict)
+    started_at: int = 0
+    budget: Budget | None = None
+
+    def counts(self, builder: PlannedBuilder) -> tuple[NDArray[np.int64], int]:
+        """Return the rows about which nothing more is done, and how many have failed."""
+        return (np.empty(0, np.int64), 0) if self.kept is None else self.kept.counts(builder)
+
+    def has_finished(self, builder: PlannedBuilder) -> bool:
+        """Tell whether nothing more is done about a builder."""
+        return self.kept is not None and self.kept.has_finished(builder)

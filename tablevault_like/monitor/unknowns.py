@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tablevault_like.builders.plan import PlannedBuilder
 from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.monitor.outlook import Outlook
-from tablevault_like.monitor.records import Cause, Reason
+from tablevault_like.monitor.predictions import Cause, Reason
 from tablevault_like.references.syntax import INDEX, SELF, Reference
 from tablevault_like.storage import tables
 

@@ -14,6 +14,7 @@ from tablevault_like.limits import Budget
 from tablevault_like.model import (
     BASE_VERSION,
     Existing,
+    InstanceRecord,
     LockRequest,
     OnChange,
     Resource,
@@ -94,13 +95,21 @@ class ExecuteInstance(Operation):
             return not store.is_empty()
 
     def declare(self, view: View) -> Declaration:
-        temporary = publication.get_temporary(view.db, self.table_name, self.version)
+        return self.declare_on(view, publication.get_temporary(view.db, self.table_name, self.version))
+
+    def declare_on(
+        self, view: View, temporary: InstanceRecord, *, builders_of: InstanceRecord | None = None
+    ) -> Declaration:
+        """Declare the execution of a temporary instance, which may be one that is yet to be made.
+
+        Its builder files are those of ``builders_of`` then, as they are to be copied from there.
+        """
         if temporary.external_edit:
             raise TVArgumentError(
                 f"{self.table_name}/{temporary.instance_id} is edited externally, so it can't be executed. Write it "
                 "with write_instance()."
             )
-        planned = planning.plan(view, temporary)
+        planned = planning.plan(view, temporary, builders_of=builders_of)
         self._check_stages(planned.plan)
         if self.from_builder is not None:
             check_takeover(view, planned.plan, self.from_builder)

@@ -300,16 +300,16 @@ class Execution:
                     builder_run.load()
                 else:
                     builder_run.run()
+            if last is not None and last.total is None:
+                # A generator's total is known when it has ended.
+                report.update(replace(last, total=last.done))
+            if self.run.stop.requested:  # its last row has used up a budget, or somebody asked for it meanwhile
+                raise Interrupted
         except BaseException:
             # How far it came is for showing only: what ended the run is more important than a failure to tell.
             with suppress(TableVaultError, sqlite3.Error):
                 report.flush()
             raise
-        if last is not None and last.total is None:
-            # A generator's total is known when it has ended.
-            report.update(replace(last, total=last.done))
-        if self.run.stop.requested:
-            raise Interrupted
 
     def _function(self, spec: BuilderSpec) -> Callable[..., object]:
         """Return the builder's function, which takes its arguments. What its module raises is user code's error."""

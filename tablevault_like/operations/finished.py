@@ -21,7 +21,7 @@ from tablevault_like.storage.rows import RowStore
 def check_can_stay(folder: ProcessLayout, old: Plan, new: Plan) -> None:
     """Raise TVBuilderError if rows are finished that the builders of the new plan would take for something else."""
     before = {builder.name: builder for builder in old.builders}
-    with RowStore.open(folder.rows) as store:
+    with RowStore.read(folder.rows) as store:
         for builder in new.builders:
             was = before.get(builder.name)
             if was is None or _makes_the_same(was, builder):

@@ -35,14 +35,19 @@ class Planned:
     texts: Mapping[str, str]
 
 
-def plan(view: View, temporary: InstanceRecord, *, pinned: Plan | None = None) -> Planned:
-    """Plan the execution of a temporary instance as its files are now, on the inputs of ``pinned`` where it has any."""
+def plan(
+    view: View, temporary: InstanceRecord, *, pinned: Plan | None = None, builders_of: InstanceRecord | None = None
+) -> Planned:
+    """Plan the execution of a temporary instance as its files are now, on the inputs of ``pinned`` where it has any.
+
+    ``builders_of`` is the instance that has its builder files, if it is yet to be made.
+    """
     from tablevault_like.builders.frames import FrameCache
     from tablevault_like.builders.inputs import PinKey, known_pin
     from tablevault_like.builders.plan import make_plan
     from tablevault_like.operations.execution import pinned_tables
 
-    place, texts = _read_builders(view, temporary)
+    place, texts = _read_builders(view, builders_of or temporary)
 
     def pin(table: str, version: str | None) -> Pin:
         found = None if pinned is None else known_pin(pinned.pins, table, version)

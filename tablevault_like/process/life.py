@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tablevault_like.catalog import locks, processes
+from tablevault_like.catalog import processes
 from tablevault_like.errors import TVProcessError
 from tablevault_like.locks import is_held
-from tablevault_like.process import records
+from tablevault_like.process.existing import running_error
 from tablevault_like.process.journal import Journal
 
 
@@ -46,21 +46,8 @@ class Life:
         done was to be kept.
         """
         with self.journal.catalog.snapshot() as db:
-            if processes.find(db, process_id) is None and locks.waiting(db, process_id) is None:
-                return TVProcessError(
-                    f"Another worker uses the process id {process_id!r} at this moment. Call again.",
-                    process_id=process_id,
-                )
-            record = records.find(db, self.journal.layout, process_id)
-        keeping = ", materialize=True" if materialize else ""
-        if above is None:
-            told, way = "", f"end it with stop_process({process_id!r}, force=True{keeping})"
-        else:
-            told = f", which is below {above!r}"
-            way = f"end both with stop_process({above!r}, force=True{keeping}), the one below first"
-        return TVProcessError(
-            f"A living worker is at {records.summary(record)}{told}. Wait for it, or {way}.", process_id=process_id
-        )
+            layout = self.journal.layout
+            return running_error(db, layout, process_id, above=above, materialize=materialize)
 
     def _living_descendant(self, process_id: str) -> str | None:
         for child in self._children(process_id):

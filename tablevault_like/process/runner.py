@@ -19,12 +19,13 @@ from dataclasses import dataclass
 
 from tablevault_like.catalog import Database, processes
 from tablevault_like.catalog.processes import ProcessRow
-from tablevault_like.errors import TVArgumentError, TVProcessError, message_of
+from tablevault_like.errors import TVProcessError, message_of
 from tablevault_like.locks import WorkerLock
 from tablevault_like.model import Existing, State, check_process_id, new_process_id
 from tablevault_like.process import context, records
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
+from tablevault_like.process.existing import check_same_work, existing_error, is_other_work
 from tablevault_like.process.interrupts import is_termination
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.life import Life
@@ -141,7 +142,7 @@ class Runner:
         begins anew once more; nothing that was completed is lost by that.
         """
         operation, process_id = start.operation, existing.process_id
-        self._check_same_work(existing, operation)
+        check_same_work(existing, operation)
         operation.check()
         with ExitStack() as cleanup:
             lock, row = self._take_on(process_id, cleanup)
@@ -173,42 +174,13 @@ class Runner:
             self._start(first, new_process_id(), is_named=False, parent_id=parent_id).run()
 
     def _existing_error(self, existing: ProcessRow, operation: Operation) -> TVProcessError:
-        ways = (
-            "; or call with existing='auto' to "
-            f"{'have what it made' if existing.state.has_ended else 'go on with it'}, or with existing='rerun' to "
-            "start anew"
-        )
-        if self._life.is_alive(existing.process_id):
-            ways = f", or wait for this one with wait({existing.process_id!r})"
-        if existing.operation != operation.name or operation.differences(existing.arguments):
-            ways = ", for that was started for other work"
         with self.journal.catalog.snapshot() as db:
             record = records.find(db, self.journal.layout, existing.process_id)
-        return TVProcessError(
-            f"There is a run of that id already, and existing='error' refuses it: {records.summary(record)}. Give "
-            f"another process_id{ways}.",
-            process_id=existing.process_id,
-        )
-
-    def _check_same_work(self, existing: ProcessRow, operation: Operation) -> None:
-        """Raise TVArgumentError if a process was started for something else."""
-        process_id = existing.process_id
-        if existing.operation != operation.name:
-            raise TVArgumentError(
-                f"Process {process_id!r} was started by {existing.operation}, so it can't be used for "
-                f"{operation.name}. Give another process_id."
-            )
-        if different := operation.differences(existing.arguments):
-            ways = "Call it with the same arguments, or give another process_id"
-            if not existing.state.has_ended:
-                ways += f"; this one, {existing.state.lower()}, keeps its locks until stop_process({process_id!r})"
-            raise TVArgumentError(
-                f"Process {process_id!r} was started for other work ({'; '.join(different)}). {ways}."
-            )
+        return existing_error(record, is_other_work=is_other_work(existing, operation))
 
     def _continue(self, existing: ProcessRow, start: Start, *, deaths: int = 0) -> str:
         process_id = existing.process_id
-        self._check_same_work(existing, start.operation)
+        check_same_work(existing, start.operation)
         if existing.state in (State.COMPLETED, State.MATERIALIZED):
             return process_id
         with ExitStack() as cleanup:

@@ -18,6 +18,7 @@ from tablevault_like.model import Existing, State
 from tablevault_like.process import context, records, waiting
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
+from tablevault_like.process.existing import lock_error
 from tablevault_like.process.interrupts import Interrupts
 from tablevault_like.process.journal import UNCLAIMED, Journal
 from tablevault_like.process.life import Life
@@ -326,14 +327,7 @@ class Start:
                 names = ", ".join(repr(name) for name in self._blocked.ahead) or "another process"
                 return TVLockError(f"{self.operation.name} gave up {waited}: {names} came first. Call again.")
             record = records.find(db, self._journal.layout, held.process_id)
-        return TVLockError(
-            f"{self.operation.name} needs a lock that is held, and gave up {waited}: {held.request.resource} "
-            f"({held.request.mode}) is held by {records.summary(record)}. Wait and call again (lock_timeout= waits "
-            "longer), resume the holder with its process_id, or stop it with "
-            f"stop_process({held.process_id!r}{', force=True' if record.is_alive else ''}).",
-            resource=str(held.request.resource),
-            holder=held.process_id,
-        )
+        return lock_error(self.operation.name, held, record, waited=f", and gave up {waited}")
 
     def _made_above_error(self, db: Database, held: Held) -> TVLockError:
         holder = processes.get(db, held.process_id)

@@ -56,8 +56,11 @@ def test_plan_of_what_would_be_refused(vault: TableVault, ask: Tvl) -> None:
         vault.execute_instance("words", process_id="p")
     vault.create_builder_file("words", "shout", text=SHOUT + "dtypes: {shout: string}\n")
 
-    assert "It would be refused" in ask("plan", "words").out
-    assert "It would be refused" not in ask("plan", "words", "--on-change", "keep").out
+    assert "held by process 'p'" in ask("plan", "words").out
+    said = " ".join(ask("plan", "words", "-p", "p").out.split())
+    assert "It would be refused: The builders or the code of words/base have changed" in said
+    assert "`--on-change continue`" in said
+    assert "It would be refused" not in ask("plan", "words", "-p", "p", "--on-change", "keep").out
 
 
 @pytest.mark.parametrize("row", ["1", "word=bee"])

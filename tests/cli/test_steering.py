@@ -10,6 +10,7 @@ import pytest
 
 from tablevault_like import State, TableVault
 from tests.cli.conftest import Tvl
+from tests.states import state
 from tests.workers import wait_until
 
 RUN = ("execute", "words", "--db-dir=vault", "--process-id=run")
@@ -114,6 +115,98 @@ class TestARunThatIsThereAlready:
 
     def test_cannot_be_both(self, tvl: Tvl, vault: TableVault) -> None:
         assert "--force is --existing rerun" in tvl(*RUN, "--force", "--existing=error", code=2).err
+
+
+class TestSample:
+    def test_shows_the_first_rows_and_keeps_nothing(self, tvl: Tvl, vault: TableVault) -> None:
+        was = state(Path(vault.db_dir))
+
+        said = tvl("execute", "words", "--db-dir=vault", "--sample=2")
+
+        assert said.out.count("shouting") == 2
+        assert "The first 2 rows:" in said.out
+        assert state(Path(vault.db_dir)) == was
+
+    def test_is_that_of_a_plan_in_json(self, tvl: Tvl, vault: TableVault) -> None:
+        executed = tvl("execute", "words", "--db-dir=vault", "--sample=2", "--json").json
+        planned = tvl("plan", "words", "--db-dir=vault", "--sample=2", "--json").json
+
+        assert executed == planned
+        assert executed["sample"] == [{"word": "ape", "shout": "APE"}, {"word": "bee", "shout": "BEE"}]
+        assert vault.get_table_instances("words") == []
+
+    def test_is_of_the_stage_that_is_asked_for(self, tvl: Tvl, vault: TableVault) -> None:
+        document = tvl("execute", "words", "--db-dir=vault", "--sample=1", "--until=words_index", "--json").json
+
+        assert document["sample"] == [{"word": "ape"}]
+
+    @pytest.mark.parametrize("option", ["--background", "--resumable"])
+    def test_cannot_be_gone_on_with(self, tvl: Tvl, vault: TableVault, option: str) -> None:
+        assert "--sample keeps nothing" in tvl("execute", "words", "--sample=2", option, code=2).err
+
+    def test_tells_what_a_function_raises(self, tvl: Tvl, vault: TableVault, folder: Path) -> None:
+        (folder / "fail bee").touch()
+
+        assert "nobody answers" in tvl("execute", "words", "--db-dir=vault", "--sample=2", code=10).err
+
+
+class TestAPlan:
+    """It takes the options of the run that it is of."""
+
+    def test_of_a_stage_and_a_budget(self, tvl: Tvl, vault: TableVault) -> None:
+        options = ("--until=shout", "--budget", "rows=4")
+        planned = tvl("plan", *RUN[1:], *options, "--json").json
+        said = tvl(*RUN, *options)
+
+        assert said.out.count("shouting") <= 1
+        assert planned["action"] == "start"
+        assert [each["builder"] for each in planned["builders"]] == ["words_index", "shout"]
+
+    @pytest.mark.parametrize("option", ["--force", "--existing=rerun"])
+    def test_of_a_rerun(self, tvl: Tvl, vault: TableVault, option: str) -> None:
+        tvl(*RUN)
+
+        assert tvl("plan", *RUN[1:], "--json").json["action"] == "reuse"
+        assert "there is nothing to do" in tvl("plan", *RUN[1:]).out
+        planned = tvl("plan", *RUN[1:], option, "--json").json
+        said = tvl(*RUN, option)
+
+        assert (planned["action"], said.out.count("shouting")) == ("rerun", 3)
+
+    def test_of_what_is_refused(self, tvl: Tvl, vault: TableVault) -> None:
+        tvl(*RUN)
+
+        said = " ".join(tvl("plan", *RUN[1:], "--existing=error").out.split())
+
+        assert "It would be refused: There is a run of that id already" in said
+        assert "`--existing auto` to have what it made" in said
+
+    def test_of_all_rows_anew(self, tvl: Tvl, vault: TableVault) -> None:
+        tvl(*RUN)
+        vault.create_instance("words", copy=True)
+
+        for option, made in ((), 0), (("--force",), 3), (("--force-execute",), 3), (("--from-builder=shout",), 3):
+            planned = tvl("plan", "words", "--db-dir=vault", *option, "--json").json
+            assert planned["builders"][1]["to_run"] == made
+
+    def test_of_a_source_that_begins_elsewhere(self, tvl: Tvl, vault: TableVault) -> None:
+        start = "--start-at=words_index=1"
+
+        planned = tvl("plan", "words", "--db-dir=vault", start, "--json").json
+        sample = tvl("execute", "words", "--db-dir=vault", start, "--sample=1", "--json").json["sample"]
+
+        assert planned["builders"][0]["offset"] == 1
+        assert sample == [{"word": "bee", "shout": "BEE"}]
+
+    @pytest.mark.parametrize(
+        "wrong", [("--force", "--existing=error"), ("--budget", "rows"), ("--start-at", "words_index")]
+    )
+    def test_of_what_makes_no_sense_is_refused_as_the_run_is(
+        self, tvl: Tvl, vault: TableVault, wrong: tuple[str, ...]
+    ) -> None:
+        told = [tvl(command, *RUN[1:], *wrong, code=2).err.splitlines()[2:] for command in ("plan", "execute")]
+
+        assert told[0] == told[1]
 
 
 class TestPause:

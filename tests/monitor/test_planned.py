@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 
 from tablevault_like import TableVault
-from tablevault_like.catalog import processes
-from tablevault_like.errors import TVArgumentError, TVBuilderError, TVProcessError, message_of
+from tablevault_like.catalog import Catalog, locks
+from tablevault_like.errors import TVArgumentError, TVBuilderError, TVLockError, TVProcessError, message_of
 from tablevault_like.functions import modules, unpickled
-from tablevault_like.monitor import planned
-from tablevault_like.typing import BuilderForecast, Cause, Certainty, PlannedRun
-from tests.monitor.counting import Calls, hold, seen
+from tablevault_like.model import LockRequest, Resource
+from tablevault_like.typing import Action, BuilderForecast, Cause, Certainty
+from tests.monitor.counting import Calls, counted_calls, foretold, hold, seen
 from tests.states import state
 from tests.tables import Background, begin, builder, column, gates, index, write, write_code
+
+__all__ = ["counted_calls"]
 
 FROM_TABLE = {
     "builder_type": "IndexBuilder",
@@ -72,11 +74,6 @@ TOTAL = builder(
 TEXTS = pd.DataFrame({"id": ["a", "b", "c", "d"], "text": ["ant", "bee", "cat", "dog"]})
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return Calls(monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vault_dir = tmp_path_factory.mktemp("planned") / "vault"
@@ -110,16 +107,6 @@ def again(vault: TableVault, **changed: str) -> None:
     begin(vault, "stories", {**BUILDERS, **changed}, origin_id=known[-1] if known else "")
 
 
-def foretold(vault: TableVault, calls: Calls) -> PlannedRun:
-    """Plan, execute, and hold the plan to it."""
-    calls.clear()
-    before = state(Path(vault.db_dir))
-    plan = vault.plan("stories")
-    assert state(Path(vault.db_dir)) == before
-    hold(plan, vault.get_process(vault.execute_instance("stories")), calls)
-    return plan
-
-
 def counts(each: BuilderForecast) -> tuple[int | None, int | None, int | None, Certainty]:
     return each.reused, each.to_run, each.calls, each.certainty
 
@@ -135,7 +122,7 @@ class TestReuse:
     def test_a_first_run(self, vault: TableVault, calls: Calls) -> None:
         again(vault)
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         assert plan.origin is None
         assert plan.certainty is EXACT
@@ -155,7 +142,7 @@ class TestReuse:
         vault.execute_instance("stories")
         again(vault)
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         assert [counts(each) for each in plan.builders[1:]] == [(4, 0, 0, EXACT)] * 3
         assert [each.reasons for each in plan.builders[1:]] == [()] * 3
@@ -165,7 +152,7 @@ class TestReuse:
         vault.execute_instance("stories")
         again(vault, summary=SUMMARY.replace("Sum up.", "Sum it up."))
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         summary, size, total = plan.builders[1:]
         assert counts(summary) == (0, 4, 4, EXACT)
@@ -183,7 +170,7 @@ class TestReuse:
         write_code(vault, CODE.replace("text.strip()", "text.strip().lower()").replace("LIMIT = 100", "LIMIT = 200"))
         again(vault)
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         assert [(each.cause, each.text) for each in plan.builder("summary").reasons] == [
             (Cause.FUNCTION, "work.clean changed")
@@ -199,7 +186,7 @@ class TestReuse:
         make_texts(vault, pd.DataFrame({"id": ["a", "c", "d", "e"], "text": ["ant", "cow", "dog", "elk"]}))
         again(vault)
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         summary = plan.builder("summary")
         assert counts(summary) == (2, 2, 2, EXACT)
@@ -225,7 +212,7 @@ class TestReuse:
         vault.delete_instance(before, "texts")
         again(vault)
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         (read,) = plan.inputs
         assert read.rows_changed is None
@@ -239,7 +226,7 @@ class TestReuse:
         (made,) = vault.get_table_instances("stories")
         vault.delete_instance(made, "stories")
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         assert plan.builder("summary").reasons[0].text == f"the origin {made} was deleted"
 
@@ -249,12 +236,10 @@ class TestReuse:
         vault.execute_instance("stories")
         again(vault, summary=SUMMARY if forced else SUMMARY + "reuse: never\n")
 
-        calls.clear()
-        plan = vault.plan("stories", force_execute=forced)
+        plan = foretold(vault, "stories", calls, force_execute=forced)
 
         assert counts(plan.builder("summary")) == (0, 4, 4, EXACT)
         assert causes(plan.builder("summary")) == [Cause.SETTING]
-        hold(plan, vault.get_process(vault.execute_instance("stories", force_execute=forced)), calls)
 
     def test_a_table_with_side_effects(self, vault: TableVault, calls: Calls) -> None:
         vault.create_table("stories", has_side_effects=True)
@@ -262,7 +247,7 @@ class TestReuse:
         vault.execute_instance("stories")
         again(vault)
 
-        assert foretold(vault, calls).builder("summary").reused == 4
+        assert foretold(vault, "stories", calls).builder("summary").reused == 4
 
     def test_artifacts_that_were_changed_since(self, vault: TableVault, calls: Calls) -> None:
         write_code(
@@ -287,7 +272,7 @@ class TestReuse:
         damaged.chmod(0o600)
         damaged.write_text("wasp")
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         assert plan.builder("page").reused == 3
         assert plan.builder("read").to_run == 1
@@ -305,7 +290,7 @@ class TestReuse:
         make_texts(vault, TEXTS.replace("bee", "eel"))
         again(vault, number=number, double=double)
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         assert counts(plan.builder("number")) == (3, 1, 1, EXACT)
         # The integers become floats.
@@ -332,7 +317,7 @@ class TestFunctionsThatReadFiles:
         if is_changed:
             (tmp_path / "words").write_text("two")
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         assert plan.builder("read").reused == (0 if is_changed else 4)
         assert plan.builder("read").certainty is EXACT
@@ -348,7 +333,7 @@ class TestFunctionsThatReadFiles:
         vault.execute_instance("stories")
         again(vault, read=read)
 
-        plan = foretold(vault, calls)
+        plan = foretold(vault, "stories", calls)
 
         each = plan.builder("read")
         assert (each.to_run, each.to_run_at_least, each.certainty) == (4, 0, Certainty.AT_MOST)
@@ -413,26 +398,23 @@ class TestPausedProcesses:
 
     def test_it_is_what_goes_on(self, vault: TableVault, calls: Calls) -> None:
         self.pause(vault, calls)
-        before = vault.get_process("p")
 
-        plan = vault.plan("stories")
+        plan = foretold(vault, "stories", calls, process_id="p")
 
         summary = plan.builder("summary")
-        assert plan.process_id == "p"
+        assert (plan.process_id, plan.action, plan.refusal) == ("p", Action.RESUME, None)
         assert (summary.recorded, summary.to_run, summary.failed_before) == (2, 2, 1)
         assert plan.builder("stories_index").calls == 0
-        vault.execute_instance("stories", process_id="p")
-        hold(plan, vault.get_process("p"), calls, before=before)
 
     def test_a_change_that_would_be_refused(self, vault: TableVault, calls: Calls) -> None:
         self.pause(vault, calls)
         vault.create_builder_file("stories", "summary", text=SUMMARY.replace("Sum up.", "Sum it up."))
 
-        plan = vault.plan("stories")
+        plan = foretold(vault, "stories", calls, process_id="p")
 
         assert "arguments.prompt" in (plan.refusal or "")
         assert "on_change" in (plan.refusal or "")
-        assert vault.plan("stories", on_change="keep").refusal is None
+        assert vault.plan("stories", process_id="p", on_change="keep").refusal is None
         with pytest.raises(TVArgumentError, match="on_change"):
             vault.plan("stories", on_change="whatever")
 
@@ -442,7 +424,7 @@ class TestPausedProcesses:
         before = vault.get_process("p")
         vault.create_builder_file("stories", "summary", text=SUMMARY.replace("Sum up.", "Sum it up."))
 
-        plan = vault.plan("stories", on_change=on_change)
+        plan = vault.plan("stories", process_id="p", on_change=on_change)
         vault.execute_instance("stories", process_id="p", on_change=on_change)
 
         assert plan.refusal is None
@@ -450,7 +432,7 @@ class TestPausedProcesses:
         if on_change != "recompute":
             hold(plan, vault.get_process("p"), calls, before=before)
 
-    def test_one_that_runs_now(self, vault: TableVault) -> None:
+    def test_one_that_runs_now(self, vault: TableVault, calls: Calls) -> None:
         code = CODE + "\nfrom tests.tables import GATES\ndef wait(text):\n    GATES['here'].enter()\n    return text\n"
         write_code(vault, code)
         again(vault, wait=column("waited", function="wait", arguments={"text": "<<self.text[index]>>"}))
@@ -458,20 +440,36 @@ class TestPausedProcesses:
             running = Background(vault.execute_instance, "stories", process_id="p")
             gate.await_arrival()
 
-            plan = vault.plan("stories")
+            plan = foretold(vault, "stories", calls, process_id="p")
 
             gate.open()
             running.result()
         assert (plan.process_id, plan.builder("wait").to_run) == ("p", 4)
-        assert "a worker is at process 'p'" in (plan.refusal or "")
+        assert "A living worker is at process 'p'" in (plan.refusal or "")
 
-    def test_one_of_another_kind(self, vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_that_holds_what_a_call_without_an_id_needs(self, vault: TableVault, calls: Calls) -> None:
+        self.pause(vault, calls)
+
+        plan = vault.plan("stories")
+
+        assert (plan.process_id, plan.action, plan.builder("summary").to_run) == ("p", Action.RESUME, 2)
+        with pytest.raises(TVLockError) as refused:
+            TableVault(vault.db_dir, "ada", lock_timeout=0).execute_instance("stories")
+        holder = message_of(refused.value).partition("is held by ")[2]
+        assert (plan.refusal or "").endswith(holder)
+        assert "resume the holder with its process_id" in holder
+
+    def test_one_of_another_kind(self, vault: TableVault) -> None:
         again(vault)
-        monkeypatch.setattr(planned, "_holder", lambda db, temporary: processes.newest_ended(db, limit=1)[0])
+        vault.create_table("more", process_id="another")
+        resource = Resource.instance("stories", "TEMP_base")
+        with Catalog(Path(vault.db_dir, "metadata", "catalog.sqlite")).transaction() as db:
+            locks.grant(db, "another", [LockRequest.exclusive(resource)], claim_only=False, now=0)
 
-        refusal = vault.plan("stories").refusal or ""
+        plan = vault.plan("stories")
 
-        assert "create_instance by ada) holds the instance" in refusal
+        assert (plan.process_id, plan.action) == (None, Action.START)
+        assert "held by process 'another' (create_table by ada" in (plan.refusal or "")
 
 
 def test_what_can_not_be_planned(vault: TableVault) -> None:
@@ -486,19 +484,19 @@ def test_what_can_not_be_planned(vault: TableVault) -> None:
 
 
 class TestStages:
-    def test_until_a_builder(self, vault: TableVault) -> None:
+    def test_until_a_builder(self, vault: TableVault, calls: Calls) -> None:
         again(vault)
 
-        plan = vault.plan("stories", until="summary")
+        plan = foretold(vault, "stories", calls, until="summary")
 
         assert [each.builder for each in plan.builders] == ["stories_index", "summary"]
 
-    def test_from_a_builder_on(self, vault: TableVault) -> None:
+    def test_from_a_builder_on(self, vault: TableVault, calls: Calls) -> None:
         again(vault)
         vault.execute_instance("stories")
         again(vault, summary=summary("Another prompt."))
 
-        plan = vault.plan("stories", from_builder="size")
+        plan = foretold(vault, "stories", calls, from_builder="size")
 
         assert [counts(each) for each in plan.builders] == [
             (4, 0, 0, EXACT),
@@ -509,15 +507,12 @@ class TestStages:
         assert causes(plan.builder("total")) == [Cause.SETTING]
         assert plan.refusal is None
 
-    def test_from_a_builder_on_without_an_origin(self, vault: TableVault) -> None:
+    def test_from_a_builder_on_without_an_origin(self, vault: TableVault, calls: Calls) -> None:
         again(vault)
 
-        refusal = vault.plan("stories", from_builder="size").refusal
+        plan = foretold(vault, "stories", calls, from_builder="size")
 
-        with pytest.raises(TVBuilderError) as refused:
-            vault.execute_instance("stories", from_builder="size")
-        assert refusal == message_of(refused.value)
-        assert "has none" in refusal
+        assert "has none" in (plan.refusal or "")
 
     def test_from_a_builder_on_in_a_paused_process(self, vault: TableVault, calls: Calls) -> None:
         again(vault)
@@ -525,7 +520,7 @@ class TestStages:
         with pytest.raises(ConnectionError):
             vault.execute_instance("stories", process_id="p")
 
-        plan = vault.plan("stories", from_builder="summary")
+        plan = foretold(vault, "stories", calls, process_id="p", from_builder="summary")
 
         assert [(each.recorded, each.to_run) for each in plan.builders] == [(4, 0), (0, 4), (0, 4), (0, 4)]
 

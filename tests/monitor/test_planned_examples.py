@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from tablevault_like import TableVault
 from tablevault_like.errors import TVRowsError
-from tablevault_like.typing import Cause, Certainty, PlannedRun
-from tests.monitor.counting import Calls, hold
-from tests.states import state
+from tablevault_like.typing import Action, Cause, Certainty, PlannedRun
+from tests.monitor.counting import Calls, find, foretold, hold
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "builders_examples"
@@ -52,16 +52,9 @@ class Example:
         self.vault.create_builder_file(table, version=version, copy_dir=str(EXAMPLES / folder))
         return table, version
 
-    def foretold(self, table: str, version: str, *, force: bool = False) -> PlannedRun:
+    def foretold(self, table: str, version: str, **how: Any) -> PlannedRun:
         """Plan, execute, and hold the plan to it. Planning calls nothing, and changes nothing."""
-        before = state(Path(self.vault.db_dir))
-        self.calls.clear()
-        plan = self.vault.plan(table, version, force_execute=force)
-        assert state(Path(self.vault.db_dir)) == before
-        assert not self.calls.counts
-        process_id = self.vault.execute_instance(table, version, force)
-        hold(plan, self.vault.get_process(process_id), self.calls)
-        return plan
+        return foretold(self.vault, table, self.calls, version, **how)
 
     def build(self) -> list[PlannedRun]:
         return [self.foretold(*self.begin(folder)) for folder in self.folders]
@@ -100,7 +93,7 @@ def test_second_runs(example: Example) -> None:
 @pytest.mark.full
 def test_forced_runs(example: Example) -> None:
     for folder in example.folders:
-        plan = example.foretold(*example.begin(folder), force=True)
+        plan = example.foretold(*example.begin(folder), force_execute=True)
 
         assert all(each.reused == 0 for each in plan.builders)
 
@@ -144,6 +137,42 @@ def test_interrupted_runs(example: Example) -> None:
     assert interruptions >= least[example.name]
 
 
+def test_steered_runs(example: Example) -> None:
+    """Each folder is run within budgets and in stages, then asked for again, and made anew from its last builder on."""
+    pauses = []
+    for number, folder in enumerate(example.folders):
+        table, version = example.begin(folder)
+        again = partial(foretold, example.vault, table, example.calls, version, f"p{number}", force_execute=True)
+        last = example.vault.plan(table, version).builders[-1].builder
+
+        parts = [again(budget={"rows": 3}), again(until=last)]
+        pauses += [part.pause or "" for part in parts]
+        done = again()
+
+        assert parts[0].action is Action.START
+        assert done.builder(last).calls == 0
+        assert again().action is Action.REUSE
+        assert "existing='error'" in (again(existing="error").refusal or "")
+        anew = example.foretold(*example.begin(folder), from_builder=last)
+        assert anew.builder(last).reused == 0
+        assert anew.builder(last).calls != 0
+
+    assert any("budget" in pause for pause in pauses)
+    assert any("stage" in pause for pause in pauses)
+
+
+@pytest.mark.full
+def test_reruns(example: Example) -> None:
+    for number, folder in enumerate(example.folders):
+        table, version = example.begin(folder)
+        again = partial(foretold, example.vault, table, example.calls, version, f"p{number}")
+        again()
+
+        for plan in (again(existing="rerun", budget={"rows": 3}), again(existing="rerun")):
+            assert plan.action is Action.RERUN
+            assert all(each.reused == 0 for each in plan.builders)
+
+
 def on_error(folder: str, builder: str) -> str:
     """Return what becomes of rows of a builder that fail."""
     text = (EXAMPLES / folder / f"{builder}.yaml").read_text()
@@ -154,16 +183,16 @@ def on_error(folder: str, builder: str) -> str:
 def interrupted(example: Example, table: str, version: str, process_id: str, builder: str) -> bool:
     """Go on with a run, as it is foretold up to a builder that fails at its second call. Tell whether it did."""
     vault, calls = example.vault, example.calls
-    before = vault.get_process(process_id) if process_id in vault.get_active_processes() else None
+    before = find(vault, process_id)
     calls.clear()
     calls.fail(builder, 2, until=1_000 if builder == "answer" else None)  # that one is tried again, and others go on
-    plan = vault.plan(table, version, force_execute=True)
+    plan = vault.plan(table, version, True, process_id)
     try:
         vault.execute_instance(table, version, True, process_id=process_id)
     except (ConnectionError, TVRowsError):
         failed = {step.name: step.rows_failed for step in vault.get_process(process_id).steps}
         assert failed[builder] >= 1
-        found = vault.plan(table, version)
+        found = vault.plan(table, version, True, process_id)
         assert (found.process_id, found.refusal, found.builder(builder).failed_before) == (
             process_id,
             None,

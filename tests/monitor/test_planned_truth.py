@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from tablevault_like import TableVault
-from tests.monitor.counting import Calls, hold
+from tests.monitor.counting import Calls, counted_calls, foretold, hold
 from tests.tables import begin, builder, column, write, write_code
+
+__all__ = ["counted_calls"]
 
 CODE = """
 from pathlib import Path
@@ -142,23 +144,19 @@ class Story:
         failing = self.chance.choice(("", "plain", "number", "looked", "page", "read"))
         self.calls.clear()
         self.calls.fail(failing, self.chance.randrange(1, 4))
-        plan = self.vault.plan("things")
+        plan = self.vault.plan("things", process_id=process_id)
         try:
             self.vault.execute_instance("things", process_id=process_id)
         except ConnectionError:
-            before = self.vault.get_process(process_id)
-            self.calls.clear()
-            plan = self.vault.plan("things")
+            plan = foretold(self.vault, "things", self.calls, process_id=process_id)
             assert plan.process_id == process_id
-            self.vault.execute_instance("things", process_id=process_id)
-            hold(plan, self.vault.get_process(process_id), self.calls, before=before)
         else:
             hold(plan, self.vault.get_process(process_id), self.calls)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_plan_comes_true(vault_dir: Path, monkeypatch: pytest.MonkeyPatch, is_full: bool, seed: int) -> None:
-    story = Story(vault_dir, Calls(monkeypatch), seed)
+def test_a_plan_comes_true(vault_dir: Path, calls: Calls, is_full: bool, seed: int) -> None:
+    story = Story(vault_dir, calls, seed)
     for _ in range(40 if is_full else 4):
         story.begin()
         story.run()

@@ -119,6 +119,7 @@ class TestRows:
 
         paused(vault, "the budget of this call is used up (20 of 15 rows)")
         assert calls() == {"row": 10, "frame": 1}
+        assert {step.name: step.rows_done for step in vault.get_process(ID).steps}["frame"] == 10
         vault.execute_instance("words", process_id=ID)
         assert calls() == {"row": 10, "frame": 1, "priced": 10}
 
