@@ -26,7 +26,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     # What belongs to others. Their references are elsewhere, and nothing is fetched when the site is built.
     (r"py:.*", r"(collections|contextlib|datetime|os|pathlib|types|typing|pandas|pd|pyarrow|pa|rich|np|numpy)\..*"),
-    (r"py:.*", r"(Any|Callable|DataFrame|Iterable|Iterator|Mapping|Path|Sequence|Tree|datetime|timedelta)"),
+    (r"py:.*", r"(Any|Callable|DataFrame|Iterable|Iterator|Mapping|Path|Sequence|Tree|date|datetime|timedelta)"),
 ]
 
 myst_heading_anchors = 4

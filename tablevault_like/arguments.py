@@ -24,6 +24,8 @@ C = TypeVar("C", bound=type)
 E = TypeVar("E", bound=StrEnum)
 
 _SHOWN = 60
+_MOST = 2**63 - 1
+"""The largest number that SQLite knows; more than there ever is of anything."""
 
 
 def checked(cls: C) -> C:
@@ -111,7 +113,7 @@ def count(name: str, given: object) -> int:
     """
     found = -1 if isinstance(given, bool) or not isinstance(given, numbers.Integral) else int(given)
     if found >= 0:
-        return found
+        return min(found, _MOST)
     raise TVArgumentError(f"{name} must be a whole number, 0 or more, not {_shown(given)}.")
 
 

@@ -143,10 +143,12 @@ def _tables_of(connection: Any, sql: str) -> _Named:
     parsed = json.loads(text)
     if parsed["error"]:
         if parsed["error_type"] == "not implemented":
-            raise TVArgumentError(
-                "A query reads, and changes nothing: give one SELECT statement. (PIVOT needs its values named: "
-                "FROM (PIVOT stories ON lang IN ('en', 'fr') USING count(*)).)"
+            hint = (
+                " (PIVOT needs its values named: FROM (PIVOT stories ON lang IN ('en', 'fr') USING count(*)).)"
+                if "pivot" in sql.casefold()
+                else ""
             )
+            raise TVArgumentError(f"A query reads, and changes nothing: give one SELECT statement.{hint}")
         raise TVArgumentError(f"The query can't be read: {parsed['error_message']}{_place(sql, parsed)}.")
     if len(parsed["statements"]) != 1:
         raise TVArgumentError(f"A query is one SELECT statement; here are {len(parsed['statements'])}.")
@@ -157,6 +159,11 @@ def _tables_of(connection: Any, sql: str) -> _Named:
         if isinstance(node, dict):
             if node.get("type") == "BASE_TABLE" and not node["catalog_name"] and node["schema_name"] in _MAIN:
                 names.append(node["table_name"])
+            if node.get("show_type") == "SHOW_SPECIAL":
+                raise TVArgumentError(
+                    "A query only knows the tables that it names, so it can't list them. Call get_table_instances() "
+                    "for their names; DESCRIBE stories tells the columns of one."
+                )
             own |= {each["key"].casefold() for each in (node.get("cte_map") or {}).get("map", ())}
         nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     return _Named(tuple(dict.fromkeys(names)), frozenset(own))
@@ -231,6 +238,8 @@ def _view(reader: Reader, name: str, full_artifact_path: bool) -> Iterator[_View
 
 
 def _check_columns(view: _View) -> None:
+    if not view.data.schema.names:
+        raise TVArgumentError(f"{view.name} has no columns, so there is nothing to ask for.")
     known: dict[str, str] = {}
     for column in view.data.schema.names:
         other = known.setdefault(column.casefold(), column)

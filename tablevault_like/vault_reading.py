@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from tablevault_like import arguments, queries
@@ -119,8 +119,8 @@ class VaultReading:
         operation: str = "",
         author: str = "",
         outcome: str = "",
-        since: datetime | str | float | None = None,
-        until: datetime | str | float | None = None,
+        since: date | str | float | None = None,
+        until: date | str | float | None = None,
         named_only: bool = False,
         limit: int | None = None,
     ) -> pd.DataFrame:
@@ -132,8 +132,8 @@ class VaultReading:
         ``claims`` (how many workers were at it), ``is_named``, ``parent_id``, ``error`` and ``arguments`` (dicts).
 
         Each argument leaves some out: those about other tables, by other methods, by others, with another outcome,
-        that ended before ``since`` or from ``until`` on (a ``datetime``, text such as ``2026-07-21``, or seconds since
-        the epoch), or whose caller gave them no id. ``limit`` is how many, the last ones.
+        that ended before ``since`` or from ``until`` on (a ``datetime`` or ``date``, text such as ``2026-07-21``, or
+        seconds since the epoch), or whose caller gave them no id. ``limit`` is how many, the last ones.
 
         Raises TVArgumentError for an outcome or a time that can't be understood.
         """

@@ -62,9 +62,9 @@ LAYERS = {
     "5b around": [
         *("arguments", "reading failures", "tree", "background", "check"),
         (
-            "monitor: words showing predictions records made declared reasons inputs durations situation outlook "
-            "unknowns reusing allowance index_rows column_rows forecast sample beginning planned resolving cells "
-            "inspection checks history report monitor"
+            "monitor: words showing predictions records elsewhere made declared reasons inputs durations situation "
+            "outlook unknowns reusing allowance index_rows column_rows forecast sample beginning planned resolving "
+            "cells inspection checks history report monitor"
         ),
         "migration: report names draft old cells builder_texts artifacts history scope instances recording migrating",
         "archive: progress databases labels spool contents finished verification completion *",

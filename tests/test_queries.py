@@ -230,6 +230,20 @@ class TestAQuery:
     def test_may_have_every_form_that_reads(self, vault: TableVault, sql: str) -> None:
         assert len(vault.query(sql)) >= 1
 
+    @pytest.mark.parametrize(
+        "sql", ["SHOW TABLES", "SHOW ALL TABLES", "DESCRIBE", "FROM (SHOW TABLES)", "SHOW DATABASES"]
+    )
+    def test_for_the_names_of_all_tables_is_told_where_they_are(self, vault: TableVault, sql: str) -> None:
+        with pytest.raises(TVArgumentError, match=r"only knows the tables that it names.*get_table_instances\(\)"):
+            vault.query(sql)
+
+    def test_is_told_about_pivot_only_where_that_helps(self, vault: TableVault) -> None:
+        with pytest.raises(TVArgumentError, match="PIVOT needs its values named"):
+            vault.query("PIVOT stories ON lang")
+        with pytest.raises(TVArgumentError) as refused:
+            vault.query("DROP VIEW stories")
+        assert "PIVOT" not in str(refused.value)
+
     def test_that_cannot_be_read_is_told_with_its_place(self, vault: TableVault) -> None:
         with pytest.raises(TVArgumentError, match=r"syntax error at or near \"stories\" \(line 2, column 6\)\.$"):
             vault.query("SELECT *\nFORM stories WHERE")
@@ -431,6 +445,12 @@ class TestValues:
         found = vault.query("SELECT id AS x, lang AS x FROM stories")
 
         assert (len(found), next(iter(found.columns))) == (3, "x")
+
+    def test_of_a_table_without_columns_there_are_none(self, vault: TableVault) -> None:
+        write(vault, "bare", pd.DataFrame())
+
+        with pytest.raises(TVArgumentError, match=r"^bare has no columns, so there is nothing to ask for\.$"):
+            vault.query("FROM bare")
 
     def test_of_a_table_without_rows(self, vault: TableVault) -> None:
         write(vault, "nothing", STORIES.head(0))

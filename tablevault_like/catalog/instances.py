@@ -52,6 +52,15 @@ class Use:
     user_table: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeletedInstance:
+    """An instance that was deleted. ``deleted_at`` is in seconds since the epoch (POSIX)."""
+
+    table_name: str
+    instance_id: str
+    deleted_at: float
+
+
 def find(db: Database, table: str, instance_id: str) -> InstanceRecord | None:
     """Return an instance of a table, ``None`` if there is none."""
     row = db.execute(f"{_SELECT} AND tables.name = ? AND instance_id = ?", (table, instance_id)).fetchone()
@@ -64,8 +73,23 @@ def get(db: Database, table: str, instance_id: str) -> InstanceRecord:
     found = find(db, table, instance_id)
     if found is None:
         known = [instance.instance_id for instance in of_table(db, owner.name, include_temporary=True)]
-        raise TVArgumentError(f"Table {table!r} has no instance {instance_id!r}.{nearest(str(instance_id), known)}")
+        gone = deleted(db, instance_id=instance_id)
+        why = ": it was deleted" if gone is not None and gone.table_name == owner.name else ""
+        hint = nearest(str(instance_id), known)
+        raise TVArgumentError(f"Table {table!r} has no instance {instance_id!r}{why}.{hint}")
     return found
+
+
+def deleted(db: Database, *, instance_id: str | None = None, process_id: str | None = None) -> DeletedInstance | None:
+    """Return an instance of that id, or that a process made, if it was deleted, alone or with its table."""
+    row = db.execute(
+        "SELECT tables.name, instance_id, MIN(COALESCE(instances.deleted_at, tables.deleted_at),"
+        " COALESCE(tables.deleted_at, instances.deleted_at)) AS gone_at FROM instances JOIN tables USING (table_id)"
+        " WHERE (instance_id = ? OR instances.process_id = ?) AND status <> 'temporary' AND gone_at IS NOT NULL"
+        " ORDER BY instances.number DESC LIMIT 1",
+        (instance_id, process_id),
+    ).fetchone()
+    return None if row is None else DeletedInstance(str(row["name"]), str(row["instance_id"]), float(row["gone_at"]))
 
 
 def newest(

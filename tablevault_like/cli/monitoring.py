@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ from tablevault_like.cli.formats import duration, moment
 from tablevault_like.cli.options import Instance, ProcessId, Table, TemporaryVersion
 from tablevault_like.cli.output import Cell, Listing, Verbatim
 from tablevault_like.cli.session import Session
+from tablevault_like.cli.words import as_commands
 from tablevault_like.errors import TVFileError
 from tablevault_like.model import BASE_VERSION, Existing, OnChange
 
@@ -108,7 +111,12 @@ def inspect(
     found = session.vault.inspect(
         name, instance_id=instance, version=version, row=_row(row) if row else None, builder=builder
     )
-    session.output.give(document(found), lambda: parts(found))
+    facts = {name: as_commands(value) if name in _SPOKEN and value else value for name, value in found.facts.items()}
+    session.output.give(document(found), lambda: parts(replace(found, facts=facts)))
+
+
+_SPOKEN = ("error", "next")
+"""Facts that say what is to be done, in Python where the library tells them."""
 
 
 @command("quickcheck", panel=Panel.PROCESSES, example="tvl quickcheck")
@@ -125,7 +133,8 @@ def quickcheck(
     """
     found = session.vault.quickcheck(ended)
     lines = [(f"! {each.line}", "red") if each.needs_attention else f"  {each.line}" for each in found]
-    session.output.give(document(found), lambda: lines or "There was no process yet.")
+    none = "There was no process yet." if ended else "No process is under way, paused or interrupted."
+    session.output.give(document(found), lambda: lines or none)
     if any(each.needs_attention for each in found):
         raise typer.Exit(ExitCode.PROCESS)
 
@@ -215,7 +224,8 @@ def _row(text: str) -> object:
     """Return the row that is named: ``3`` is a position, ``id=3`` and ``dog`` are primary keys."""
     if text.isdecimal():
         return int(text)
-    parts = [part.partition("=") for part in text.split(",")]
+    # A comma begins the next column only where a name and a sign of equality follow.
+    parts = [part.partition("=") for part in re.split(r",(?=[^=,]+=)", text)]
     if all(name and equals for name, equals, _ in parts):
         return {name: _value(value) for name, _, value in parts}
     return text

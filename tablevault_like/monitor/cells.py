@@ -6,21 +6,23 @@ import json
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from typing import Any
 
 import pandas as pd
 
 from tablevault_like.builders.frames import row_keys
-from tablevault_like.builders.plan import PlannedBuilder
+from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.catalog import instances, processes
-from tablevault_like.catalog.processes import ProcessRow
 from tablevault_like.errors import TVArgumentError, TVFileError, TVTableError, nearest
 from tablevault_like.functions.sources import function_name
-from tablevault_like.model import ErrorRecord
+from tablevault_like.model import ErrorRecord, StepRecord
 from tablevault_like.monitor import reasons
+from tablevault_like.monitor.elsewhere import Elsewhere
 from tablevault_like.monitor.made import Made, Vault
 from tablevault_like.monitor.records import ArtifactFile, CellHistory, SourceRows
 from tablevault_like.monitor.resolving import Resolved, efforts, frames_of, is_called_once, resolve_inputs
+from tablevault_like.monitor.words import is_missing
 
 
 def cell_history(
@@ -35,7 +37,7 @@ def cell_history(
     frame = asked.frame([*dict.fromkeys((*asked.primary_key, column))])
     value = plain(frame[column].iloc[place])
     trail = _follow(vault, asked, place, column)
-    made, builder, process = trail.made, trail.builder, trail.process
+    made, builder, maker = trail.made, trail.builder, trail.maker
     resolved = Resolved(None, trail.missing, ())
     texts: tuple[str | None, dict[str, str]] = (None, {})
     changes: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -69,14 +71,16 @@ def cell_history(
         artifacts=(ArtifactFile(str(value), *artifact),) if artifact else (),
         made_in=trail.made_in,
         reused_through=trail.through,
-        process_id=process.process_id if process else None,
-        author=process.author if process else None,
-        made_at=process.ended_at if process else None,
-        attempts=taken.get("attempts"),
-        seconds=taken.get("seconds"),
+        process_id=maker.process_id,
+        author=maker.author,
+        made_at=maker.ended_at,
+        # What was taken over from imported results has cost nothing here, and what it took there isn't kept.
+        attempts=None if trail.is_of_results else taken.get("attempts"),
+        seconds=None if trail.is_of_results else taken.get("seconds"),
         cost=taken.get("cost"),
         tokens=taken.get("tokens"),
         error=failed[1] if failed else None,
+        vault=maker.vault,
     )
 
 
@@ -114,11 +118,28 @@ def position_of(made: Made, row: object) -> int:
         named = f"its primary key ({', '.join(key)}) as a dict" if key else "as it has no primary key"
         raise TVArgumentError(f"row must be a position of {made.name}, {'or ' if key else ''}{named}, not {row!r}.")
     wanted = tuple(given[name] for name in key)
-    found = [place for place, each in enumerate(row_keys(made.frame(key), key)) if each == wanted]
+    keys = [] if any(map(is_missing, wanted)) else list(row_keys(made.frame(key), key))
+    found = [place for place, each in enumerate(keys) if each == wanted]
+    if not found:  # a shell has only texts: of a day, or of a number
+        found = [place for place, each in enumerate(keys) if all(map(_reads_the_same, each, wanted))]
     if not found:
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise TVArgumentError(f"{made.name} has no row with {shown}.")
     return found[0]
+
+
+def _reads_the_same(value: object, given: object) -> bool:
+    """Tell whether a part of a key is what was given for it, or one is the other's text."""
+    if isinstance(given, str) and not isinstance(value, str):
+        texts = {str(value)}
+        if isinstance(value, date):
+            texts.add(value.isoformat())
+        if isinstance(value, datetime) and value.time() == time.min and value.tzinfo is None:
+            texts.add(value.date().isoformat())
+        return given in texts
+    if isinstance(value, str) and isinstance(given, numbers.Number):
+        return str(given) == value
+    return bool(value == given)
 
 
 def inputs_of(vault: Vault, made: Made, builder: PlannedBuilder, row: int) -> Resolved:
@@ -137,6 +158,20 @@ def inputs_of(vault: Vault, made: Made, builder: PlannedBuilder, row: int) -> Re
     )
 
 
+@dataclass(frozen=True)
+class _Maker:
+    """The process that made a cell, and the vault that it was in, if that was another one."""
+
+    process_id: str | None = None
+    author: str | None = None
+    ended_at: float | None = None
+    vault: str | None = None
+
+    @classmethod
+    def elsewhere(cls, found: Elsewhere) -> _Maker:
+        return cls(found.process_id, found.author, found.ended_at, found.vault)
+
+
 @dataclass
 class _Trail:
     """Where a cell was made: in which instance, in which row of it, by which builder."""
@@ -146,23 +181,29 @@ class _Trail:
     builder: PlannedBuilder | None = None
     made_in: str | None = None
     through: tuple[str, ...] = ()
-    process: ProcessRow | None = None
+    maker: _Maker = _Maker()
     missing: str | None = None
+    is_of_results: bool = False
+    """Whether it was taken over from imported results: ``made`` is the instance that has done that."""
 
 
 def _follow(vault: Vault, asked: Made, row: int, column: str) -> _Trail:
-    """Go from instance to instance until the one that made the cell, or one that was deleted."""
+    """Go from instance to instance until the one that made the cell, or one that isn't there."""
     trail, made = _Trail(asked, row), asked
     while True:
         trail.builder = made.builder_of(column)
         before = _taken_from(vault, made, trail.builder, trail.row, column)
-        if before is None:
+        # What was imported may tell of a circle.
+        if before is None or made.name in trail.through:
             break
         trail.through = (*trail.through, made.name)
         origin, place = before
-        if isinstance(origin, str):
-            trail.made, trail.made_in, trail.builder = None, origin, None
-            trail.missing = f"{origin}, from which it was reused, was deleted"
+        if isinstance(origin, Elsewhere):
+            trail.made_in, trail.maker, trail.is_of_results = origin.name, _Maker.elsewhere(origin), True
+            return trail
+        if isinstance(origin, _Gone):
+            trail.made, trail.made_in, trail.builder = None, origin.name, None
+            trail.missing = f"{origin.name}, from which it was reused, {origin.why}"
             return trail
         if place is None or column not in {each.name for each in origin.columns}:
             trail.made, trail.made_in, trail.builder = None, origin.name, None
@@ -170,38 +211,97 @@ def _follow(vault: Vault, asked: Made, row: int, column: str) -> _Trail:
             return trail
         trail.made, trail.row, made = origin, place, origin
     trail.made_in = made.name
-    with vault.catalog.snapshot() as db:
-        trail.process = processes.find(db, made.record.process_id)
+    trail.maker = _maker(vault, made)
     return trail
+
+
+def _maker(vault: Vault, made: Made) -> _Maker:
+    """Return the process that made an instance, here or in another vault."""
+    with vault.catalog.snapshot() as db:
+        elsewhere = Elsewhere.of_instance(db, made.record)
+        process = processes.find(db, made.record.process_id)
+    if elsewhere is not None:
+        return _Maker.elsewhere(elsewhere)
+    return _Maker() if process is None else _Maker(process.process_id, process.author, process.ended_at)
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """An instance that isn't there, and why."""
+
+    name: str
+    why: str
 
 
 def _taken_from(
     vault: Vault, made: Made, builder: PlannedBuilder | None, row: int, column: str
-) -> tuple[Made | str, int | None] | None:
-    """Return the instance that a cell was taken over from (its name, if it was deleted), and the row there.
+) -> tuple[Made | Elsewhere | _Gone, int | None] | None:
+    """Return the instance that a cell was taken over from, or the imported results, and the row there.
 
     ``None`` if the cell was made for this instance.
     """
-    record = made.record
-    if made.plan is None or record.origin_id is None:
+    if made.plan is None:
         return None
-    with vault.catalog.snapshot() as db:
-        name = record.origin_table or made.plan.origin.table if made.plan.origin else record.origin_table
-        origin = Made.find(vault, db, record.origin_table, record.origin_id)
-        steps = {each.record.name: each.record for each in processes.steps(db, record.process_id)}
+    origin, gone, steps = _origin(vault, made, made.plan)
     step = steps.get(builder.name) if builder else None
     if builder is None:  # a row-wise IndexBuilder leaves the other columns of its origin as they are
-        return (origin, row) if origin else (f"{name}/{record.origin_id}", None)
+        return (origin, row) if origin else (gone, row) if gone else None
     if builder.is_index:
         made_here = step.rows_done if step else None
-        is_kept = builder.fields["keep_old"] and made_here is not None and row < (record.rows or 0) - made_here
+        is_kept = builder.fields["keep_old"] and made_here is not None and row < (made.record.rows or 0) - made_here
         if not is_kept and not _is_reused(made, builder, row, origin, step.rows_reused if step else 0):
             return None
     elif not _is_reused(made, builder, row, origin, step.rows_reused if step else 0):
         return None
+    results = [each for each in Elsewhere.of_results(made.place) if each.builder == builder.name]
+    if results and (origin is None or not _has_it(made, builder, row, origin)):
+        return results[0], None
     if origin is None:
-        return f"{name}/{record.origin_id}", None
+        return None if gone is None else (gone, None)
     return origin, _counterpart(made, origin, row)
+
+
+def _origin(vault: Vault, made: Made, plan: Plan) -> tuple[Made | None, _Gone | None, dict[str, StepRecord]]:
+    """Return what an instance began with, or that it isn't there, and the steps of the process that made it."""
+    record = made.record
+    with vault.catalog.snapshot() as db:
+        elsewhere = Elsewhere.of_instance(db, record)
+        if elsewhere is None:
+            steps = [each.record for each in processes.steps(db, record.process_id)]
+        else:
+            steps = list(elsewhere.steps)
+        table, instance_id = record.origin_table, record.origin_id
+        if elsewhere is not None and instance_id is None and plan.origin is not None:
+            # It may have been imported later, or not at all.
+            instance_id = plan.origin.instance_id
+            table = instances.table_of(db, instance_id)
+        origin = Made.find(vault, db, table, instance_id)
+    named = {step.name: step for step in steps}
+    if origin is not None or instance_id is None:
+        return origin, None, named
+    told = table or (plan.origin.table if plan.origin else "")
+    why = "was deleted" if elsewhere is None else "isn't in this vault"
+    return None, _Gone(f"{told}/{instance_id}", why), named
+
+
+def _has_it(made: Made, builder: PlannedBuilder, row: int, origin: Made) -> bool:
+    """Tell whether an execution finds in the origin what it has reused, before it looks at imported results."""
+    try:
+        if is_called_once(builder):
+            wanted = {each.name: each.input_hash for each in made.provenance.builders()}.get(builder.name)
+            return wanted is not None and wanted in {each.input_hash for each in origin.provenance.builders()}
+        place, earlier = _counterpart(made, origin, row), reasons.counterpart(origin.plan, builder)
+        if place is None or earlier is None:
+            return False
+        rows = origin.provenance.rows(earlier.name, count=origin.record.rows or 0)
+    except TVFileError:
+        return True
+    if rows is None:
+        return False
+    is_same_input = rows.hashes[place] is not None and rows.hashes[place] == efforts(made, builder.name, row).get(
+        "input_hash"
+    )
+    return is_same_input and rows.recipes.get(rows.codes[place]) == builder.recipe
 
 
 def _is_reused(made: Made, builder: PlannedBuilder, row: int, origin: Made | None, reused: int) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import numbers
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any
 
 import pandas as pd
@@ -17,6 +19,7 @@ from tablevault_like.model import ENDED_STATES, State
 from tablevault_like.monitor.made import Vault
 
 _COUNTS = ("rows_made", "rows_reused", "rows_failed", "rows_skipped", "tokens", "claims")
+_EPOCH = 1970
 _TIMES = ("created_at", "started_at", "ended_at")
 DTYPES = {
     "process_id": "string",
@@ -86,7 +89,7 @@ def outcome_of(text: str) -> State | None:
 
 
 def seconds_of(name: str, given: object) -> float | None:
-    """Return a time as seconds since the epoch. Without a time zone it is a local one.
+    """Return a time as seconds since the epoch. Without a time zone it is a local one, a date its midnight.
 
     >>> seconds_of("since", "1970-01-01T00:01:00+00:00"), seconds_of("since", 60)
     (60.0, 60.0)
@@ -96,11 +99,15 @@ def seconds_of(name: str, given: object) -> float | None:
     if isinstance(given, str):
         with suppress(ValueError):
             given = datetime.fromisoformat(given)
-    if isinstance(given, datetime):
-        return given.timestamp()
-    if isinstance(given, int | float) and type(given) is not bool and given == given:
+    if isinstance(given, date) and not pd.isna(given):
+        moment = given if isinstance(given, datetime) else datetime.combine(given, time.min)
+        try:
+            return moment.timestamp()
+        except (ValueError, OverflowError):  # a clock can't tell it: long before, or after, anything here
+            return -math.inf if given.year <= _EPOCH else math.inf
+    if type(given) is not bool and isinstance(given, numbers.Real) and not math.isnan(given):
         return float(given)
     raise TVArgumentError(
-        f"{name} must be a time: a datetime, text such as '2026-07-21' or '2026-07-21T18:00', or seconds since the "
-        f"epoch, not {given!r}."
+        f"{name} must be a time: a datetime or date, text such as '2026-07-21' or '2026-07-21T18:00', or seconds since "
+        f"the epoch, not {given!r}."
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tablevault_like.builders.checkpoint import Checkpoint
@@ -11,12 +11,22 @@ from tablevault_like.builders.frames import FrameCache
 from tablevault_like.builders.partial import partial_frame
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.catalog import Database, instances, locks, processes, tables
-from tablevault_like.errors import TVArgumentError, nearest
-from tablevault_like.model import InstanceRecord, ProcessRecord, Resource, RowStatus, is_instance_id
+from tablevault_like.errors import TVArgumentError, TVFileError, nearest
+from tablevault_like.model import (
+    InstanceRecord,
+    ProcessRecord,
+    Resource,
+    ReturnType,
+    RowStatus,
+    StepRecord,
+    is_instance_id,
+)
 from tablevault_like.monitor.cells import error_of, failure_of, inputs_of, plain, position_of
+from tablevault_like.monitor.elsewhere import Elsewhere
 from tablevault_like.monitor.made import Made, Vault, open_tables, renamed
 from tablevault_like.monitor.records import Inspection, RowState
 from tablevault_like.monitor.resolving import efforts, is_called_once, resolve_inputs
+from tablevault_like.monitor.words import moment
 from tablevault_like.process import records
 from tablevault_like.storage import tables as parquet
 from tablevault_like.storage.rows import RowReader, RowStore
@@ -41,6 +51,10 @@ class Named:
         with vault.catalog.snapshot() as db:
             known = tables.names(db)
             if self.process_id:
+                if self.name or self.table_name or self.instance_id:
+                    raise TVArgumentError(
+                        f"With process_id={self.process_id!r}, a process and something else are named. Name one thing."
+                    )
                 return processes.get(db, self.process_id).process_id, None
             table = self.table_name
             if not table and self.name:
@@ -49,10 +63,18 @@ class Named:
                     raise TVArgumentError(
                         f"{self.name!r} is a process and a table. Give it as process_id, or as table_name."
                     )
+                if is_process and self.instance_id:
+                    raise TVArgumentError(
+                        f"{self.name!r} is a process, which has no instances. Name a table, or no instance."
+                    )
                 if is_process:
                     return self.name, None
                 if is_instance_id(self.name) and (found := instances.table_of(db, self.name)) is not None:
                     return None, instances.get(db, found, self.name)
+                gone = instances.deleted(db, instance_id=self.name)
+                if gone is not None:
+                    at = moment(gone.deleted_at)
+                    raise TVArgumentError(f"The instance {self.name!r} of table {gone.table_name!r} was deleted, {at}.")
                 table = self.name
                 if table not in known:
                     hint = nearest(table, known)
@@ -91,7 +113,7 @@ def _of_process(vault: Vault, process_id: str, row: object, builder: str) -> Ins
     if row is not None or builder:
         if plan is None:
             raise TVArgumentError(f"Process {process_id!r} ({process.operation}, {process.status}) keeps no rows.")
-        rows = tuple(_rows_of_process(vault, process_id, plan, row, builder))
+        rows = tuple(_rows_of_process(vault, process, plan, row, builder))
     return Inspection(
         name=process_id,
         table=table if isinstance(table, str) else None,
@@ -133,21 +155,26 @@ def _of_instance(vault: Vault, record: InstanceRecord, row: object, builder: str
 def _of_made(
     vault: Vault, made: Made, process: ProcessRecord | None, row: object, builder: str, *, name: str
 ) -> Inspection:
-    record, plan = made.record, made.plan
+    record, plan, steps = made.record, made.plan, process.steps if process else ()
     with vault.catalog.snapshot() as db:
         sources = tuple(instances.lineage(db, record.table_name, record.instance_id))
+        elsewhere = Elsewhere.of_instance(db, record)
+    facts = _instance_facts(record) | {"process": record.process_id}
+    if elsewhere is not None:
+        steps = elsewhere.steps
+        facts |= {"imported_from": elsewhere.vault, "made_by": elsewhere.maker or None}
     return Inspection(
         name=name,
         table=record.table_name,
         instance_id=record.instance_id,
-        facts=_instance_facts(record) | {"process": record.process_id},
+        facts=facts,
         process=process,
-        steps=process.steps if process else (),
+        steps=steps,
         columns={column.name: column.dtype for column in made.columns},
         origin=f"{record.origin_table}/{record.origin_id}" if record.origin_id else None,
         sources=sources,
         recipes={each.name: each.recipe for each in plan.builders} if plan else {},
-        rows=tuple(_rows_of_made(vault, made, row, builder)) if row is not None or builder else (),
+        rows=tuple(_rows_of_made(vault, made, steps, row, builder)) if row is not None or builder else (),
     )
 
 
@@ -205,8 +232,11 @@ def _builders(plan: Plan | None, builder: str) -> list[PlannedBuilder]:
     return [each for each in (plan.builders if plan else ()) if not builder or each.name == builder]
 
 
-def _rows_of_made(vault: Vault, made: Made, row: object, builder: str) -> Iterator[RowState]:
+def _rows_of_made(
+    vault: Vault, made: Made, steps: Sequence[StepRecord], row: object, builder: str
+) -> Iterator[RowState]:
     place = position_of(made, 0 if row is None else row)
+    reused = {step.name for step in steps if step.rows_reused}
     for each in _builders(made.plan, builder):
         taken = efforts(made, each.name, place)
         failed = failure_of(made, each.name, place)
@@ -219,7 +249,7 @@ def _rows_of_made(vault: Vault, made: Made, row: object, builder: str) -> Iterat
         yield RowState(
             builder=each.name,
             row=place,
-            status=failed[0] if failed else _status(taken),
+            status=failed[0] if failed else _status(made, each, taken, each.name in reused),
             inputs=resolved.inputs,
             inputs_missing=resolved.missing,
             output={str(name): plain(frame[name].iloc[place]) for name in frame.columns},
@@ -233,16 +263,31 @@ def _rows_of_made(vault: Vault, made: Made, row: object, builder: str) -> Iterat
         )
 
 
-def _status(taken: Mapping[str, Any]) -> str:
-    """Return what a row is that hasn't failed. Instances of older versions don't tell which ones were reused."""
+def _status(made: Made, builder: PlannedBuilder, taken: Mapping[str, Any], has_reused: bool) -> str:
+    """Return what a row is that hasn't failed. Instances of older versions don't tell which ones were reused.
+
+    A frame is reused as a whole, or not at all.
+    """
     if "attempts" not in taken:
-        return "done"
+        if builder.is_index or builder.return_type is not ReturnType.DATAFRAME:
+            return "done"
+        return "missing" if _is_missing(made, builder) else "reused" if has_reused else "done"
     if taken["attempts"] is None:
         return "missing"
     return "reused" if taken["attempts"] == 0 else "done"
 
 
-def _rows_of_process(vault: Vault, process_id: str, plan: Plan, row: object, builder: str) -> Iterator[RowState]:
+def _is_missing(made: Made, builder: PlannedBuilder) -> bool:
+    """Tell whether a function that is called once for all rows never was."""
+    try:
+        found = made.provenance.missing(table=made.place.table)
+    except TVFileError:
+        return False
+    return bool((found["builder"] == builder.name).any())
+
+
+def _rows_of_process(vault: Vault, process: ProcessRecord, plan: Plan, row: object, builder: str) -> Iterator[RowState]:
+    process_id, steps = process.process_id, {step.name: step for step in process.steps}
     folder = vault.layout.process(process_id)
     checkpoint = Checkpoint.read(folder)
     found = partial_frame(folder, checkpoint.plan)
@@ -254,8 +299,9 @@ def _rows_of_process(vault: Vault, process_id: str, plan: Plan, row: object, bui
     with RowStore.read(folder.rows) as store:
         finished = {name: set(store.recorded(name).tolist()) for name in (each.name for each in plan.builders)}
         for each in wanted:
-            stored = store.row(each.name, place)
-            if stored is None and place >= count and not each.is_index:
+            stored, step = store.row(each.name, place), steps.get(each.name)
+            is_done = step is not None and step.is_done
+            if stored is None and place >= count and (is_done or not each.is_index):
                 raise TVArgumentError(f"Process {process_id!r} has made {count} rows by now: there is no row {place}.")
             frames, unknown = _frames(vault, plan, each, found.frame, found.artifact_columns, staged, finished, place)
             resolved = resolve_inputs(
@@ -269,7 +315,15 @@ def _rows_of_process(vault: Vault, process_id: str, plan: Plan, row: object, bui
                 row=None if is_called_once(each) else place,
                 unknown=unknown,
             )
-            yield _recorded(store, each, place, stored, resolved.inputs, resolved.missing)
+            known = _recorded(store, each, place, stored, resolved.inputs, resolved.missing)
+            if is_done and stored is None and each.return_type is ReturnType.DATAFRAME:  # it is kept as a frame
+                known = replace(
+                    known,
+                    status="reused" if step is not None and step.rows_reused else "done",
+                    output={name: plain(found.frame[name].iloc[place]) for name in each.changed_columns},
+                    code=each.recipe,
+                )
+            yield known
 
 
 def _recorded(

@@ -83,6 +83,8 @@ class CellHistory:
     tokens: int | None
     error: ErrorRecord | None
     """What the last attempt failed with, if the cell is empty because of that."""
+    vault: str | None = None
+    """The vault that it was imported from, if it was made there: ``process_id`` is of that vault then."""
 
     def __rich__(self) -> RenderableType:
         from tablevault_like.monitor.showing import cell_history
@@ -123,10 +125,11 @@ class Inspection:
     instance_id: str | None
     """The instance that it is about, or that the process has made."""
     facts: Mapping[str, Any]
-    """Identity: version, author, times, rows, whether it is active and successful."""
+    """Identity: version, author, times, rows, whether it is active and successful; where it was imported from."""
     process: ProcessRecord | None
-    """The process, or the one that made the instance."""
+    """The process, or the one that made the instance; of one that was imported, the one that did that."""
     steps: tuple[StepRecord, ...]
+    """Those of the process; of an instance that was imported, those of the process that made it in the other vault."""
     columns: Mapping[str, str]
     """Dtypes by column."""
     origin: str | None

@@ -11,12 +11,14 @@ from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.catalog import instances
 from tablevault_like.errors import TableVaultError
 from tablevault_like.functions.sources import function_name
-from tablevault_like.model import RowStatus, StepRecord
+from tablevault_like.model import ProcessRecord, RowStatus, StepRecord
 from tablevault_like.monitor.cells import error_of
+from tablevault_like.monitor.checks import target
+from tablevault_like.monitor.elsewhere import Elsewhere
 from tablevault_like.monitor.inspection import Named, inspect
 from tablevault_like.monitor.made import Made, Vault
 from tablevault_like.monitor.records import Inspection
-from tablevault_like.monitor.words import counted, duration, moment
+from tablevault_like.monitor.words import counted, duration, moment, printable
 from tablevault_like.storage import tables
 from tablevault_like.storage.rows import RowStore
 
@@ -31,8 +33,8 @@ def report(vault: Vault, named: Named) -> str:
         with vault.catalog.snapshot() as db:
             made = Made.find(vault, db, found.table, found.instance_id)
     plan = made.plan if made else _plan(vault, found)
-    parts = [f"# {_text(_title(found, made))}", _summary(found, made)]
-    parts += _section("From", _sources(vault, found))
+    parts = [f"# {_text(_title(found, made))}", _summary(vault, found, made)]
+    parts += _section("From", _sources(vault, found, made))
     parts += _section("Builders", _builders(plan))
     parts += _section("Steps", _steps(found.steps))
     parts += _section("Failures", _failures(vault, found, made))
@@ -49,8 +51,8 @@ def _plan(vault: Vault, found: Inspection) -> Plan | None:
     return Checkpoint.read(folder).plan if folder is not None and folder.plan.exists() else None
 
 
-def _summary(found: Inspection, made: Made | None) -> str:
-    process = found.process
+def _summary(vault: Vault, found: Inspection, made: Made | None) -> str:
+    process, elsewhere = found.process, None
     facts: list[tuple[str, object]] = []
     if made is not None:
         record = made.record
@@ -62,36 +64,86 @@ def _summary(found: Inspection, made: Made | None) -> str:
             ("Author", record.author),
             ("Made", moment(record.materialized_at)),
         ]
-    if process is not None:
-        took = None if process.started_at is None else (process.ended_at or process.updated_at) - process.started_at
+        with vault.catalog.snapshot() as db:
+            elsewhere = Elsewhere.of_instance(db, record)
+    elif process is not None:
+        with vault.catalog.snapshot() as db:
+            gone = instances.deleted(db, process_id=process.process_id)
+        facts = [
+            ("Works on", target(process.arguments)),
+            ("Made", f"{gone.table_name}/{gone.instance_id}, which was deleted since" if gone else ""),
+        ]
+    if elsewhere is not None:
+        facts += _made_elsewhere(elsewhere, process)
+    elif process is not None:
         facts += [
             ("Process", f"{process.process_id} ({process.operation}, {process.status})"),
             ("Began", moment(process.started_at)),
-            ("Took", f"{duration(took)}, in {counted(process.epoch, 'claim')}" if took is not None else ""),
-            ("Rows made", _sum(found.steps, lambda step: step.rows_done - step.rows_reused)),
-            ("Rows reused", _sum(found.steps, lambda step: step.rows_reused)),
-            ("Rows failed", _sum(found.steps, lambda step: step.rows_failed + step.rows_skipped)),
-            ("Cost", f"{sum(step.cost for step in found.steps):g}" if any(s.cost for s in found.steps) else ""),
-            ("Tokens", _sum(found.steps, lambda step: step.tokens) if any(s.tokens for s in found.steps) else ""),
+            ("Took", _took(process.started_at, process.ended_at or process.updated_at, process.epoch)),
+        ]
+    if process is not None:
+        facts += _totals(found.steps)
+    if process is not None and elsewhere is None:
+        facts += [
             ("Error", f"{process.error.type}: {process.error.message}" if process.error else ""),
             ("Next", process.next_steps if not process.state.has_ended else ""),
         ]
     return "\n".join(f"- **{name}:** {_text(value)}" for name, value in facts if value not in ("", None))
 
 
+def _made_elsewhere(elsewhere: Elsewhere, process: ProcessRecord | None) -> list[tuple[str, object]]:
+    """Return by which process an instance was made in another vault, and by which it was imported."""
+    ended = ", ".join(each for each in (elsewhere.operation, (elsewhere.state or "").lower()) if each)
+    named = f"{elsewhere.process_id}{f' ({ended})' if ended else ''}" if elsewhere.process_id else "not known"
+    by = f" by process {process.process_id} of {process.author}" if process else ""
+    return [
+        ("Process", f"{named}, in the vault {elsewhere.vault}"),
+        ("Began", moment(elsewhere.started_at)),
+        ("Took", _took(elsewhere.started_at, elsewhere.ended_at, None)),
+        ("Imported", f"{moment(process.ended_at if process else None)}{by}".strip()),
+    ]
+
+
+def _took(began: float | None, ended: float | None, claims: int | None) -> str:
+    if began is None or ended is None:
+        return ""
+    return duration(ended - began) + (f", in {counted(claims, 'claim')}" if claims is not None else "")
+
+
+def _totals(steps: Sequence[StepRecord]) -> list[tuple[str, object]]:
+    """Return what all steps have made, and what it cost."""
+    return [
+        ("Rows made", _sum(steps, lambda step: step.rows_done - step.rows_reused)),
+        ("Rows reused", _sum(steps, lambda step: step.rows_reused)),
+        ("Rows failed", _sum(steps, lambda step: step.rows_failed + step.rows_skipped)),
+        ("Cost", f"{sum(step.cost for step in steps):g}" if any(step.cost for step in steps) else ""),
+        ("Tokens", _sum(steps, lambda step: step.tokens) if any(step.tokens for step in steps) else ""),
+    ]
+
+
 def _sum(steps: Sequence[StepRecord], of: object) -> str:
     return f"{sum(of(step) for step in steps):,}"  # type: ignore[operator]
 
 
-def _sources(vault: Vault, found: Inspection) -> str:
-    lines = []
+def _sources(vault: Vault, found: Inspection, made: Made | None) -> str:
+    named = dict.fromkeys("/".join(source) for source in found.sources)
     with vault.catalog.snapshot() as db:
         for table, instance_id in found.sources:
-            gone = "" if instances.table_of(db, instance_id) else " (deleted since)"
-            lines.append(f"- {_text(table)}/{instance_id}{gone}")
-    if found.origin is not None and not any(found.origin in line for line in lines):
-        lines.append(f"- {_text(found.origin)}")
-    return "\n".join(f"{line}: its origin" if found.origin and found.origin in line else line for line in lines)
+            named[f"{table}/{instance_id}"] = "" if instances.table_of(db, instance_id) else " (deleted since)"
+    if found.origin is not None:
+        named[found.origin] = f"{named.get(found.origin) or ''}: its origin"
+    lines = [f"- {_place(name)}{told}" for name, told in named.items()]
+    for each in Elsewhere.of_results(made.place) if made else ():
+        by = f", made by {each.maker}" if each.maker else ""
+        what = f"{counted(each.rows, 'row')} of {each.builder}"
+        lines.append(f"- {_text(f'{what}: imported from the vault {each.vault}{by}')}")
+    return "\n".join(lines)
+
+
+def _place(name: str) -> str:
+    """Return the name of an instance, whose id Markdown shows as it is."""
+    table, slash, instance_id = name.partition("/")
+    return f"{_text(table)}{slash}{instance_id}"
 
 
 def _builders(plan: Plan | None) -> str:
@@ -179,7 +231,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _text(value: object) -> str:
     """Return a text that Markdown shows as it is, on one line."""
-    text = " ".join(str(value).split())
-    for mark in ("\\", "|", "*", "_", "`", "<", "["):
+    text = printable(" ".join(str(value).split()))
+    for mark in ("\\", "|", "*", "_", "`", "~", "&", "<", "["):
         text = text.replace(mark, f"\\{mark}")
     return text

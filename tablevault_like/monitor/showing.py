@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tablevault_like.monitor.words import duration, moment, printable, shown
+from tablevault_like.monitor.words import duration, is_missing, moment, printable, shown
 
 _STYLES = {
     "exact": "green",
@@ -103,10 +103,10 @@ def cell_history(cell: Any) -> RenderableType:
     key = ", ".join(f"{name}={value}" for name, value in cell.key.items())
     facts: list[tuple[str, Any]] = [
         ("cell", f"{cell.table}/{cell.instance_id}, row {cell.row}{f' ({key})' if key else ''}, column {cell.column}"),
-        ("value", shown(cell.value)),
+        ("value", _cell(cell.value)),
         ("builder", cell.builder),
         ("function", cell.function),
-        ("made by", f"process {cell.process_id} of {cell.author}, {moment(cell.made_at)}" if cell.process_id else None),
+        ("made by", _made_by(cell)),
         ("made in", cell.made_in if cell.reused_through else None),
         ("reused by", " <- ".join(cell.reused_through) or None),
         ("attempts", cell.attempts),
@@ -118,7 +118,8 @@ def cell_history(cell: Any) -> RenderableType:
     facts += [(f"artifact {each.name}", f"{each.sha256} ({each.size:,} bytes)") for each in cell.artifacts]
     parts: list[RenderableType] = [_facts(facts)]
     if cell.inputs is not None:
-        parts += [_text("\nIts function was called with", style="bold"), _facts([*cell.inputs.items()])]
+        given = [(name, _given(value)) for name, value in cell.inputs.items()]
+        parts += [_text("\nIts function was called with", style="bold"), _facts(given)]
     elif cell.inputs_missing is not None:
         parts.append(_text(f"\nIts inputs can't be had: {cell.inputs_missing}", style="yellow"))
     if cell.sources:
@@ -140,9 +141,22 @@ def cell_history(cell: Any) -> RenderableType:
     return Group(*parts)
 
 
+def _made_by(cell: Any) -> str | None:
+    if cell.process_id is None and cell.vault is None:
+        return None
+    by = f"process {cell.process_id} of {cell.author}" if cell.process_id else cell.author or "somebody"
+    parts = [
+        by,
+        f" in the vault {cell.vault}" if cell.vault else "",
+        f", {moment(cell.made_at)}" if cell.made_at else "",
+    ]
+    return "".join(parts)
+
+
 def inspection(found: Any) -> RenderableType:
     """Return what is known of a process or an instance."""
-    parts: list[RenderableType] = [_facts([("name", found.name), *found.facts.items()])]
+    told = [(name, moment(value) if name.endswith("_at") else value) for name, value in found.facts.items()]
+    parts: list[RenderableType] = [_facts([("name", found.name), *told])]
     if found.steps:
         table = _table(
             "STEP", "STATE", "ROWS", "OF", "REUSED", "FAILED", "SKIPPED", "COST", "TOKENS", right=range(2, 9)
@@ -161,7 +175,7 @@ def inspection(found: Any) -> RenderableType:
             )
         parts += [_text(""), table]
     if found.sources:
-        parts.append(_facts([("made from", "\n".join("/".join(each) for each in found.sources))]))
+        parts += [_text(""), _facts([("made from", "\n".join("/".join(each) for each in found.sources))])]
     for row in found.rows:
         parts += [_text(""), _row(row)]
     return Group(*parts)
@@ -180,9 +194,9 @@ def _row(row: Any) -> RenderableType:
         ("recipe", row.code),
         ("error", f"{row.error.type}: {row.error.message}" if row.error else None),
     ]
-    facts += [(f"input {name}", shown(value)) for name, value in (row.inputs or {}).items()]
+    facts += [(f"input {name}", _cell(value)) for name, value in (row.inputs or {}).items()]
     facts += [("inputs", f"not known: {row.inputs_missing}" if row.inputs_missing else None)]
-    facts += [(f"output {name}", shown(value)) for name, value in (row.output or {}).items()]
+    facts += [(f"output {name}", _cell(value)) for name, value in (row.output or {}).items()]
     return _facts(facts)
 
 
@@ -203,6 +217,8 @@ def frame(found: Any) -> Table:
 
 def _facts(facts: Iterable[tuple[str, Any]]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for name, value in facts:
         if value is not None and value != "":
             text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
@@ -210,11 +226,34 @@ def _facts(facts: Iterable[tuple[str, Any]]) -> Table:
     return table
 
 
+def _cell(value: object) -> str:
+    """Return a value on one line, cut off where it is long. An empty text is seen, too."""
+    return shown(value) or "''"
+
+
+def _given(value: object) -> str:
+    """Return what a function was called with, in full. It may be anything: a frame, say."""
+    if isinstance(value, str):
+        return value or "''"
+    if isinstance(value, dict | list | tuple | bool | int):
+        return json.dumps(_plain(value), default=str, ensure_ascii=False)
+    return shown(value) if getattr(value, "ndim", 0) == 0 else str(value)
+
+
+def _plain(value: object) -> object:
+    """Return lists and dicts with missing values as JSON has them."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if is_missing(value) else value
+
+
 def _table(*columns: str, right: Iterable[int] = ()) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     aligned = set(right)
     for number, name in enumerate(columns):
-        table.add_column(_text(name), justify="right" if number in aligned else "left")
+        table.add_column(_text(name), justify="right" if number in aligned else "left", overflow="fold")
     return table
 
 

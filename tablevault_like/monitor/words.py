@@ -47,12 +47,24 @@ def shown(value: object) -> str:
     >>> shown("a\nb"), shown(None)
     ('a\\nb', '<NA>')
     """
-    if value is None or (isinstance(value, float) and value != value):
+    if is_missing(value):
         return "<NA>"
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # numpy's scalars show their type
         value = value.item()
     text = (value if isinstance(value, str) else repr(value)).replace("\n", "\\n").replace("\t", "\\t")
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def is_missing(value: object) -> bool:
+    """Tell whether a value stands for none: None, NaN, and pandas' own.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing(""), is_missing(0)
+    (True, True, False, False)
+    """
+    # Without importing pandas, which takes long.
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
 
 
 def listed(names: Sequence[str], count: int) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tablevault_like.catalog import processes
 from tablevault_like.catalog.processes import ProcessRow
 from tablevault_like.layout import Layout
+from tablevault_like.model import State
 from tablevault_like.operations import retention, trash
 from tablevault_like.operations.retention import Retention, Verdict
 from tablevault_like.operations.trash import Removed, TrashRecord
@@ -156,7 +157,7 @@ def _instance(layout: Layout, verdict: Verdict) -> Prunable:
 def _process(path: Path, row: ProcessRow, wanted: Retention) -> Prunable:
     goes, why = True, "the process has ended"
     if row.ended_at is None:
-        goes, why = False, f"the process is {row.state.lower()}"
+        goes, why = False, "the process is paused" if row.state is State.PAUSED else "the process hasn't ended"
     elif row.ended_at > wanted.latest:
         goes, why = False, retention.TOO_YOUNG
     size, freed = _measured(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tablevault_like import TableVault
 from tests.cli.conftest import SHOUT, Tvl
+from tests.tables import begin, builder, write
 
 
 @pytest.fixture
@@ -77,6 +79,28 @@ def test_why(vault: TableVault, ask: Tvl, row: str) -> None:
     assert "Did you mean 'shout'" in ask("why", "words", row, "shoot", code=3).err
 
 
+@pytest.mark.parametrize("row", ["key=a,b", "key=a,b,day=2026-01-09", "day=2026-01-09", "day=2026-01-09T00:00:00"])
+def test_why_of_keys_that_have_commas_and_days(vault: TableVault, ask: Tvl, row: str) -> None:
+    columns = [name for name in ("key", "day") if f"{name}=" in row]
+    frame = pd.DataFrame({"key": ["c", "a,b"], "day": pd.to_datetime(["2026-01-08", "2026-01-09"])})[columns]
+    write(vault, "raw", frame)
+    text = builder(
+        "IndexBuilder",
+        *columns,
+        python_function="create_data_table_from_table",
+        code_module="table_generation",
+        is_custom=False,
+        return_type="dataframe",
+        primary_key=columns,
+        arguments={"df": "<<raw.{" + ", ".join(columns) + "}>>"},
+    )
+    begin(vault, "keyed", {"index": text})
+    vault.execute_instance("keyed")
+
+    assert ask("why", "keyed", row, columns[0], "--json").json["row"] == 1
+    assert ask("inspect", "keyed", "--row", row, "--json").json["rows"][0]["row"] == 1
+
+
 def test_inspect(made: TableVault, ask: Tvl) -> None:
     (instance,) = made.get_table_instances("words")
 
@@ -131,3 +155,22 @@ def test_history(made: TableVault, ask: Tvl) -> None:
     assert ask("history", "--by", "nobody").out == "No process has ended that is so.\n"
     assert "outcome" in ask("history", "--outcome", "lost", code=3).err
     assert "since" in ask("history", "--since", "yesterday", code=3).err
+
+
+def test_what_is_to_be_done_is_told_in_commands(vault: TableVault, ask: Tvl) -> None:
+    Path("fail bee").touch()
+    with pytest.raises(ConnectionError):
+        vault.execute_instance("words", process_id="p")
+    vault.create_builder_file("words", "shout", text=SHOUT + "dtypes: {shout: string}\n")
+
+    inspected, planned = ask("inspect", "p").out, ask("plan", "words").out
+
+    assert "`tvl stop p`" in inspected
+    assert "stop_process" not in inspected
+    assert "`--on-change continue`" in planned
+    assert "on_change=" not in planned
+    assert "`tvl ls`" in ask("query", "SHOW TABLES", code=3).err
+
+
+def test_quickcheck_where_nothing_is_under_way(made: TableVault, ask: Tvl) -> None:
+    assert ask("quickcheck", "--ended", "0").out == "No process is under way, paused or interrupted.\n"

@@ -142,8 +142,8 @@ def hold_builder(each: BuilderForecast, step: StepRecord, before: StepRecord | N
     assert each.certainty is Certainty.EXACT or each.doubt, told
 
 
-def seen(record: object) -> str:
-    """Return what people see of a record on a wide terminal."""
+def seen(record: object, *, width: int = 200) -> str:
+    """Return what people see of a record on a terminal, a wide one by default."""
     text = io.StringIO()
-    Console(width=200, file=text).print(record)
+    Console(width=width, file=text).print(record)
     return text.getvalue()

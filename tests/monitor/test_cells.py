@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,23 @@ def make(vault: TableVault, *, by: str = "", **changed: str) -> str:
     return vault.get_table_instances("people")[-1]
 
 
+def keyed(vault: TableVault, frame: pd.DataFrame, **fields: Any) -> None:
+    """Make the table ``keyed``, whose primary key are all columns of a frame."""
+    write(vault, "raw", frame, **fields)
+    text = builder(
+        "IndexBuilder",
+        *frame.columns,
+        python_function="create_data_table_from_table",
+        code_module="table_generation",
+        is_custom=False,
+        return_type="dataframe",
+        primary_key=list(frame.columns),
+        arguments={"df": "<<raw.{" + ", ".join(frame.columns) + "}>>"},
+    )
+    begin(vault, "keyed", {"index": text})
+    vault.execute_instance("keyed")
+
+
 class TestACell:
     def test_what_was_made_here(self, vault: TableVault) -> None:
         made = make(vault, by="bob")
@@ -108,12 +126,42 @@ class TestACell:
 
         assert vault.why("people", row, "name").value == "bob"
 
-    @pytest.mark.parametrize("row", [2, -1, True, "eve", {"language": "de"}, {}, None, 1.5])
+    @pytest.mark.parametrize(
+        "row", [2, -1, True, "eve", {"language": "de"}, {}, None, 1.5, 10**30, {"name": pd.NA}, {"name": float("nan")}]
+    )
     def test_a_row_that_is_not_there(self, vault: TableVault, row: object) -> None:
         make(vault)
 
         with pytest.raises(TVArgumentError, match="people"):
             vault.why("people", row, "name")
+
+    @pytest.mark.parametrize(
+        ("day", "number", "word"),
+        [
+            (pd.Timestamp("2026-01-09"), 7, "0012"),
+            ("2026-01-09", "7", "0012"),
+            ("2026-01-09T00:00:00", 7, "0012"),
+            ("2026-01-09 00:00:00", 7.0, "0012"),
+            ("2026-01-09", 7, "0012"),
+        ],
+    )
+    def test_a_key_may_be_given_as_its_text(self, vault: TableVault, day: object, number: object, word: object) -> None:
+        frame = pd.DataFrame({"day": pd.to_datetime(["2026-01-08", "2026-01-09"]), "number": 7, "word": "0012"})
+        keyed(vault, frame)
+
+        assert vault.why("keyed", {"day": day, "number": number, "word": word}, "word").row == 1
+
+    def test_a_key_that_is_equal_comes_before_one_that_reads_the_same(self, vault: TableVault) -> None:
+        keyed(vault, pd.DataFrame({"key": pd.Series(["7", 7, "x"], dtype=object)}), dtypes={"key": "object"})
+
+        assert [vault.why("keyed", {"key": key}, "key").row for key in ("7", 7, "x")] == [0, 1, 2]
+
+    def test_a_text_that_reads_as_a_number_is_found_by_it(self, vault: TableVault) -> None:
+        keyed(vault, pd.DataFrame({"key": ["x", "7"]}))
+
+        assert vault.why("keyed", {"key": 7}, "key").row == 1
+        with pytest.raises(TVArgumentError, match="no row with key='2026-01-09'"):
+            vault.why("keyed", {"key": "2026-01-09"}, "key")
 
     def test_other_things_that_are_not_there(self, vault: TableVault) -> None:
         make(vault)

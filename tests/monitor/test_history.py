@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from time import perf_counter, time
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -106,12 +107,31 @@ def test_times(vault: TableVault) -> None:
     assert ids(since="2020-01-01", until="2020-01-02") == []
 
 
+def test_times_may_be_whatever_says_a_time(vault: TableVault) -> None:
+    ended = vault.get_process("second").ended_at or 0
+    of = {"operation": "execute_instance", "author": "ada"}
+
+    def ids(**times: object) -> list[str]:
+        return list(vault.get_process_history(**of, **times)["process_id"])  # type: ignore[arg-type]
+
+    assert ids(since=date(2020, 1, 1), until=date(2020, 1, 2)) == []
+    assert ids(since=date(2020, 1, 1)) == ids() == ["second", "first"]
+    assert ids(since=np.int64(0), until=np.float64(ended)) == ["first"]
+    assert ids(since=pd.Timestamp(0, unit="s", tz="Asia/Tokyo"), until="9999-12-31") == ["second", "first"]
+    # Long before anything that a clock can tell.
+    assert ids(since="0001-01-01") == ids(since=datetime.min) == ["second", "first"]
+    assert ids(until="0001-01-01") == []
+    with pytest.raises(TVArgumentError, match="since"):
+        ids(since=pd.NaT)
+
+
 def test_limits(vault: TableVault) -> None:
     assert (
         vault.get_process_history(limit=2)["process_id"].tolist()
         == vault.get_process_history()["process_id"].tolist()[:2]
     )
     assert vault.get_process_history(limit=0).empty
+    assert len(vault.get_process_history(limit=10**30)) == len(vault.get_process_history())
     assert list(vault.get_process_history(limit=0).columns) == list(DTYPES)
 
 

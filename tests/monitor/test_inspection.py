@@ -12,7 +12,7 @@ from tablevault_like.errors import TVArgumentError, TVRowsError
 from tests.monitor.counting import seen
 from tests.scenes import LibraryScene
 from tests.states import state
-from tests.tables import begin, column, index, write
+from tests.tables import begin, builder, column, index, write
 from tests.workers import Action, Fault, Workers
 
 CODE = """
@@ -162,6 +162,17 @@ class TestNames:
         with pytest.raises(TVArgumentError, match="Nothing is named"):
             vault.inspect()
 
+    def test_two_things(self, vault: TableVault) -> None:
+        vault.execute_instance("words", process_id="p")
+        (made,) = vault.get_table_instances("words")
+
+        for named in ({"name": "words"}, {"table_name": "words"}, {"instance_id": made}):
+            for call in (vault.inspect, vault.report):
+                with pytest.raises(TVArgumentError, match="a process and something else are named"):
+                    call(process_id="p", **named)
+        with pytest.raises(TVArgumentError, match="'p' is a process, which has no instances"):
+            vault.inspect("p", instance_id=made)
+
     def test_a_process_and_a_table_of_one_name(self, vault: TableVault) -> None:
         vault.execute_instance("words", process_id="words")
 
@@ -181,6 +192,7 @@ class TestQuickcheck:
         assert str(found[0]).startswith("first: execute_instance words/base, completed, 3 of 3 rows done")
         assert not any(each.needs_attention for each in found)
         assert vault.quickcheck(0) == []
+        assert vault.quickcheck(10**30) == vault.quickcheck(1000)
         with pytest.raises(TVArgumentError, match="ended"):
             vault.quickcheck(-1)
 
@@ -327,3 +339,143 @@ class TestRowsThatFailed:
 
         assert [row.status for row in rows] == ["done", "failed", "missing"]
         assert [row.error is None for row in rows] == [True, False, True]
+
+
+FRAMES = """
+import pandas as pd
+from pathlib import Path
+
+def rows():
+    yield from ["ape", "bee"]
+
+def count(frame):
+    return pd.DataFrame({"count": range(len(frame))})
+
+def fail(word):
+    if Path("down").exists():
+        raise ConnectionError("nobody answers")
+    return word
+"""
+
+
+class TestAFunctionThatIsCalledOnceForAllRows:
+    @staticmethod
+    def builders() -> dict[str, str]:
+        return {
+            "index": index("word", primary_key="word"),
+            "count": builder(
+                "ColumnBuilder",
+                "count",
+                python_function="count",
+                return_type="dataframe",
+                arguments={"frame": "<<self.{word}>>"},
+            ),
+            "fail": column(
+                "late", function="fail", arguments={"word": "<<self.word[index]>>", "n": "<<self.count[index]>>"}
+            ),
+        }
+
+    @pytest.fixture
+    def vault(self, vault_dir: Path, monkeypatch: pytest.MonkeyPatch) -> TableVault:
+        monkeypatch.chdir(vault_dir.parent)
+        vault = TableVault(vault_dir, "ada", create=True)
+        begin(vault, "words", self.builders(), code=FRAMES.replace("fail(word)", "fail(word, n)"))
+        return vault
+
+    def test_is_done_while_the_process_goes_on(self, vault: TableVault) -> None:
+        Path("down").touch()
+        with pytest.raises(ConnectionError):
+            vault.execute_instance("words", process_id="p")
+
+        (count,) = vault.inspect("p", row=1, builder="count").rows
+
+        assert (count.status, count.output) == ("done", {"count": 1})
+        assert count.code == vault.inspect("p").recipes["count"]
+
+    def test_is_still_to_come_before_that(self, vault: TableVault) -> None:
+        vault.execute_instance("words", process_id="p", until="words_index")
+
+        (count,) = vault.inspect("p", row=1, builder="count").rows
+
+        assert (count.status, count.output, count.code) == ("to come", None, None)
+
+    def test_was_reused_if_all_its_rows_were(self, vault: TableVault) -> None:
+        vault.execute_instance("words")
+        begin(vault, "words", self.builders(), origin_id=vault.get_table_instances("words")[0])
+        vault.execute_instance("words", process_id="p", until="fail")
+        before = [row.status for row in vault.inspect("p", row=1).rows]
+        vault.execute_instance("words", process_id="p")
+
+        after = [row.status for row in vault.inspect("words", row=1).rows]
+
+        assert before == after == ["done", "reused", "reused"]
+
+    def test_is_missing_if_it_never_was_called(self, vault: TableVault) -> None:
+        vault.execute_instance("words", process_id="p", until="words_index")
+        vault.stop_process("p", materialize=True)
+
+        assert [row.status for row in vault.inspect("words", row=1).rows] == ["done", "missing", "missing"]
+
+
+class TestReportsOfAnyTable:
+    def test_name_the_origin_once(self, vault_dir: Path) -> None:
+        vault = TableVault(vault_dir, "ada", create=True)
+        write(vault, "raw_words", pd.DataFrame({"word": ["ape"]}))
+        builders = {
+            "index": index("word", function="rows", arguments={"words": "<<raw_words.word>>"}),
+            "n": column("n", function="n", arguments={"word": "<<self.word[index]>>"}),
+        }
+        code = "def rows(words):\n    yield from words\n\ndef n(word):\n    return 1\n"
+        begin(vault, "my_words", builders, code=code)
+        vault.execute_instance("my_words")
+        (first,) = vault.get_table_instances("my_words")
+        begin(vault, "my_words", builders, origin_id=first)
+        vault.execute_instance("my_words")
+
+        lines = vault.report("my_words").partition("## From\n\n")[2].partition("\n\n")[0].splitlines()
+
+        (raw,) = vault.get_table_instances("raw_words")
+        assert sorted(lines) == [f"- my\\_words/{first}: its origin", f"- raw\\_words/{raw}"]
+
+    def test_say_what_a_process_works_on(self, paused: TableVault) -> None:
+        assert "- **Works on:** words/base\n" in paused.report("p")
+        assert "- **Works on:** more\n" in paused.report(paused.create_table("more"))
+
+    def test_say_that_what_was_made_was_deleted(self, vault: TableVault) -> None:
+        vault.execute_instance("words", process_id="p")
+        (made,) = vault.get_table_instances("words")
+        assert "deleted" not in vault.report("p")
+        vault.delete_instance(made, "words")
+
+        assert f"- **Made:** words/{made}, which was deleted since\n" in vault.report("p").replace("\\_", "_")
+
+    def test_show_what_markdown_would_take_for_its_own(self, vault: TableVault) -> None:
+        vault.execute_instance("words")
+        (made,) = vault.get_table_instances("words")
+        vault.set_description("a | b\nand *c*, ~~d~~, &lt;, <b>, `e`, [f](g), h\\i", "words", made)
+
+        assert (
+            "- **Description:** a \\| b and \\*c\\*, \\~\\~d\\~\\~, \\&lt;, \\<b>, \\`e\\`, \\[f](g), h\\\\i\n"
+        ) in vault.report("words")
+
+    def test_steer_no_terminal(self, vault: TableVault) -> None:
+        vault.execute_instance("words")
+        (made,) = vault.get_table_instances("words")
+        vault.set_description("a\x1b[31mred\x07", "words", made)
+
+        assert "- **Description:** a\\\\x1b\\[31mred\\\\x07\n" in vault.report("words")
+
+
+class TestWhatWasDeleted:
+    def test_is_said_to_be(self, vault: TableVault) -> None:
+        vault.execute_instance("words")
+        (made,) = vault.get_table_instances("words")
+        vault.delete_instance(made, "words")
+
+        for call in (vault.inspect, vault.report):
+            with pytest.raises(TVArgumentError, match=f"^The instance '{made}' of table 'words' was deleted"):
+                call(made)
+            with pytest.raises(TVArgumentError, match=f"Table 'words' has no instance '{made}': it was deleted"):
+                call("words", instance_id=made)
+        with pytest.raises(TVArgumentError, match="it was deleted"):
+            vault.why("words", 0, "shout", made)

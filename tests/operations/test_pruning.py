@@ -354,6 +354,22 @@ class TestWhatProcessesLeave:
         assert vault.execute_instance("words", process_id="p") == "p"  # it is still known to be done
         assert vault.prune().going == ()
 
+    def test_stays_before_they_have_ended(self, vault: TableVault, tmp_path: Path) -> None:
+        code = f"""
+            from pathlib import Path
+            from tablevault_like import TableVault
+
+            def look():
+                found = TableVault({str(vault.db_dir)!r}).prune()
+                Path({str(tmp_path / "seen")!r}).write_text(repr([(each.name, each.why) for each in found.staying]))
+                yield 1
+        """
+        begin(vault, "words", {"index": index("n", function="look")}, code=code)
+
+        vault.execute_instance("words", process_id="p")
+
+        assert (tmp_path / "seen").read_text() == repr([("p", "the process hasn't ended")])
+
     def test_stays_while_they_are_paused(self, vault: TableVault) -> None:
         begin(
             vault, "words", {"index": index("n", function="fail")}, code="def fail():\n    yield 1\n    raise OSError\n"
