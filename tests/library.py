@@ -9,15 +9,19 @@ temporary instance that is edited externally. Every call of user code is noted (
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+from unittest import mock
 
 import pandas as pd
 
 from tablevault_like import TableVault
 from tablevault_like.process.operation import REGISTRY, Operation
+from tests.workers import CALLS_VARIABLE
 
 WORDS = ["ape", "bee", "cat", "dog", "eel", "fox"]
 
@@ -125,6 +129,52 @@ def scores() -> pd.DataFrame:
     return pd.DataFrame({"name": ["ada", "bob"], "score": [1.5, None]})
 
 
+def add_what_can_be_pruned(vault_dir: Path, _: Path) -> None:
+    """Add a table with two instances, the newer one pinned, and put a table into the trash."""
+    vault = TableVault(vault_dir, "ada")
+    vault.create_table("counts")
+    for count in (1, 2):
+        vault.create_instance("counts", external_edit=True)
+        vault.write_instance(pd.DataFrame({"count": [count]}), "counts")
+    vault.pin("counts", vault.get_table_instances("counts")[-1])
+    vault.create_table("drafts")
+    vault.delete_table("drafts")
+
+
+def add_bundles(vault_dir: Path, shared: Path) -> None:
+    """Put bundles of another vault beside this one: an instance with artifacts and code, and what a builder has made.
+
+    They are made once, in the folder that is shared.
+    """
+    found = shared / "bundles"
+    if not found.exists():
+        with mock.patch.dict(os.environ, {CALLS_VARIABLE: str(shared / "calls elsewhere")}):
+            _make_bundles(shared / "elsewhere", shared / "making")
+        (shared / "making").rename(found)
+    shutil.copytree(found, vault_dir.with_name("bundles"), dirs_exist_ok=True)
+
+
+def _make_bundles(vault_dir: Path, folder: Path) -> None:
+    make(vault_dir)
+    vault = TableVault(vault_dir, "eve")
+    vault.create_code_module("more", text=CODE)
+    vault.delete_instance("TEMP_base", "words")
+    named = {name: text.replace("code_module: tools", "code_module: more") for name, text in BUILDERS.items()}
+    vault.create_instance("words", builders=named)
+    vault.execute_instance("words")
+    folder.mkdir()
+    vault.export_instance("words", path=folder / INSTANCE)
+    vault.export_instance("words", path=folder / RESULTS, builder="shout")
+
+
+INSTANCE, RESULTS = "instance.bundle.tar.xz", "results.bundle.tar.xz"
+
+
+def bundle(vault: TableVault, name: str) -> Path:
+    """Return the path of a bundle."""
+    return Path(vault.db_dir).with_name("bundles") / name
+
+
 Call: TypeAlias = Callable[[TableVault, str, str], str]
 
 
@@ -133,13 +183,22 @@ class Attempt:
     """One operation on the library. ``call`` and ``wrong`` get the vault, the materialized instance and a process id.
 
     ``wrong`` is the same operation with something that it refuses. ``rival`` is an operation that needs the same locks;
-    the same call, where that doesn't look at what the first has done by then.
+    the same call, where that doesn't look at what the first has done by then. ``prepare`` adds to the library what it
+    needs; it gets the vault's folder, and one in which it may keep what it has made for others of its kind.
+    ``registered`` is the name that the operation has, where an attempt is another one at the same.
     """
 
     operation: str
     call: Call
     wrong: Call
     rival: str | None = None
+    prepare: Callable[[Path, Path], None] = lambda vault_dir, shared: None
+    registered: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The operation's registered name."""
+        return self.registered or self.operation
 
     def __str__(self) -> str:
         return self.operation
@@ -163,7 +222,7 @@ class Attempt:
 
     @property
     def _class(self) -> type[Operation]:
-        return REGISTRY[self.operation]
+        return REGISTRY[self.kind]
 
 
 def attempt(vault_dir: Path, operation: str, made: str, process_id: str) -> str:
@@ -237,6 +296,36 @@ ATTEMPTS = (
         "execute_instance",
         lambda vault, made, p: vault.execute_instance("words", process_id=p),
         lambda vault, made, p: vault.execute_instance("scores", process_id=p),
+    ),
+    Attempt(
+        "pin",
+        lambda vault, made, p: vault.pin("words", made, process_id=p),
+        lambda vault, made, p: vault.pin("words", "TEMP_base", process_id=p),
+    ),
+    Attempt(
+        "unpin",
+        lambda vault, made, p: vault.unpin("counts", vault.get_table_instances("counts")[-1], process_id=p),
+        lambda vault, made, p: vault.unpin("words", "TEMP_base", process_id=p),
+        prepare=add_what_can_be_pruned,
+    ),
+    Attempt(
+        "prune",
+        lambda vault, made, p: str(vault.prune(keep=1, dry_run=False, process_id=p).process_id),
+        lambda vault, made, p: str(vault.prune(keep=0, dry_run=False, process_id=p).process_id),
+        prepare=add_what_can_be_pruned,
+    ),
+    Attempt(
+        "import_instance",
+        lambda vault, made, p: vault.import_instance(bundle(vault, INSTANCE), "loans", process_id=p, with_code=True),
+        lambda vault, made, p: vault.import_instance(bundle(vault, INSTANCE), "artifacts", process_id=p),
+        prepare=add_bundles,
+    ),
+    Attempt(
+        "import_results",
+        lambda vault, made, p: vault.import_instance(bundle(vault, RESULTS), process_id=p),
+        lambda vault, made, p: vault.import_instance(bundle(vault, RESULTS), "scores", process_id=p),
+        prepare=add_bundles,
+        registered="import_instance",
     ),
 )
 

@@ -29,7 +29,7 @@ _ROWS = {
     "waiters": "SELECT process_id FROM waiters ORDER BY process_id",
     "live processes": "SELECT process_id, state FROM processes WHERE ended_at IS NULL ORDER BY process_id",
 }
-_TIMES = {"created_at", "materialized_at", "deleted_at", "manifest_sha256"}
+_TIMES = {"created_at", "materialized_at", "deleted_at", "pinned_at", "manifest_sha256"}
 _IDS = {"process_id", "deleted_by", "deactivated_by"}
 _WITH_TIMES = ("description.yaml", "manifest.json")
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9-]+_\d{1,20}_[0-9a-f]{8}-[0-9a-f-]{27}")

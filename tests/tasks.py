@@ -163,9 +163,9 @@ def as_nobody(
     return getattr(TableVault(vault_dir, "nobody"), method)(*arguments, **fields)
 
 
-def execute_with(vault_dir: Path, process_id: str, arguments: dict[str, Any]) -> str:
+def execute_with(vault_dir: Path, process_id: str, arguments: dict[str, Any], table: str = "words") -> str:
     vault = TableVault(vault_dir, "bob", lock_timeout=0.3)
-    return vault.execute_instance("words", process_id=process_id, **arguments)
+    return vault.execute_instance(table, process_id=process_id, **arguments)
 
 
 def execute_and_log(vault_dir: Path, table: str, process_id: str, log: Path) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -37,17 +39,22 @@ from tests.machine.operations import (
     DeleteModule,
     DeleteTable,
     Execute,
+    Import,
     Operation,
+    Pin,
+    Prune,
     RenameTable,
+    Unpin,
     Write,
 )
 from tests.machine.recipes import COLUMN_KINDS, PAGE, Kind, Recipe
 from tests.machine.world import Fault
 
+T = TypeVar("T")
 SEED_VARIABLE = "TABLEVAULT_TEST_SEED"
 TABLES = ("ant", "bee", "cat")
 BUILDERS = ("x", "make_a", "make_b")
-FAULTS = (Fault.RAISE, Fault.RAISE, Fault.UNFIT, Fault.INTERRUPT, Fault.EXIT, Fault.SIGNAL)
+FAULTS = (Fault.RAISE, Fault.RAISE, Fault.UNFIT, Fault.INTERRUPT, Fault.EXIT, Fault.SIGNAL, Fault.PAUSE, Fault.PAUSE)
 
 table_names = st.sampled_from(TABLES)
 sources = st.sampled_from(("ant", "ant", "ant", "bee", "bee", "cat"))
@@ -75,18 +82,30 @@ def columns(draw: st.DrawFn) -> Recipe:
     column = PAGE if kind is Kind.PAGE else draw(st.sampled_from(("a", "b", "c", "d", "e")))
     other = draw(sources) if kind is Kind.FIND else ""
     source = draw(st.sampled_from(("k", "k", "t", "t", "k", "a", "b"))) if kind is Kind.COPY else ""
-    return Recipe(kind, column, draw(small), other=other, source=source, note=draw(small))
+    on_error = draw(st.sampled_from(("", "", "continue", "null", "null"))) if kind.is_by_row else ""
+    return Recipe(kind, column, draw(small), other=other, source=source, note=draw(small), on_error=on_error)
+
+
+def _pick(data: st.DataObject, among: Sequence[T]) -> T:
+    """Draw one of them, by a number that doesn't depend on how many there are.
+
+    How far a killed worker came is a matter of time, so the same steps may lead to other processes; Hypothesis wants
+    the same drawings all the same.
+    """
+    return among[data.draw(st.integers(0, 5039)) % len(among)]
 
 
 class WholeVault(RuleBasedStateMachine):
     """Every rule is a call, or what happens to one."""
 
     seen: ClassVar[Counter[str]] = Counter()
+    failed: ClassVar[list[str]] = []
 
     def __init__(self) -> None:
         super().__init__()
         self.it = Compared()
         self.ids = 0
+        self.is_over = False
 
     @initialize(index=indexes(), column=columns(), second=columns())
     def begin(self, index: Recipe, column: Recipe, second: Recipe) -> None:
@@ -110,9 +129,9 @@ class WholeVault(RuleBasedStateMachine):
     def change_tables(self, data: st.DataObject, what: int, process_id: int, has_side_effects: bool) -> None:
         free = [name for name in TABLES if self.it.model.table(name) is None]
         if what < 4 and free:
-            self.submit(CreateTable(data.draw(st.sampled_from(free)), has_side_effects), process_id)
+            self.submit(CreateTable(_pick(data, free), has_side_effects), process_id)
         elif what < 6 and free:
-            self.submit(RenameTable(data.draw(st.sampled_from(free)), self._table(data)), process_id)
+            self.submit(RenameTable(_pick(data, free), self._table(data)), process_id)
         elif len(self.it.model.tables) > 2:
             self.submit(DeleteTable(self._table(data)), process_id)
 
@@ -174,7 +193,7 @@ class WholeVault(RuleBasedStateMachine):
         if data.draw(st.booleans()) or not found:
             operation = CreateInstance(table, version, copy=True, index=index)
         else:
-            origin_table, origin = data.draw(st.sampled_from(found))
+            origin_table, origin = _pick(data, found)
             operation = CreateInstance(table, version, origin, origin_table, index=index)
         found_origin = operation._origin(self.it.model)
         if found_origin is None and index is None:
@@ -189,7 +208,7 @@ class WholeVault(RuleBasedStateMachine):
     @rule(data=st.data(), process_id=process_ids)
     def delete_instance(self, data: st.DataObject, process_id: int) -> None:
         found = [(each.name, instance_id) for each in self.it.model.tables for instance_id in each.ids]
-        table, instance_id = data.draw(st.sampled_from([*found, ("ant", "base_1_none")]))
+        table, instance_id = _pick(data, ([*found, ("ant", "base_1_none")]))
         self.submit(DeleteInstance(instance_id, table), process_id)
 
     @rule(data=st.data(), name=table_names, version=versions, process_id=process_ids)
@@ -212,7 +231,7 @@ class WholeVault(RuleBasedStateMachine):
             Write(name, version, (1,)),
             Execute(name, version),
         ]
-        self.submit(data.draw(st.sampled_from(wrong)), process_id)
+        self.submit(_pick(data, wrong), process_id)
 
     # --- builders and code
 
@@ -232,7 +251,7 @@ class WholeVault(RuleBasedStateMachine):
         table, version = self._temporary(data)
         temporary = self.it.model.temporary(table, version)
         names = sorted(temporary.builders) if temporary else []
-        self.submit(DeleteBuilder(data.draw(st.sampled_from([*names, "none"])), table, version), process_id)
+        self.submit(DeleteBuilder(_pick(data, ([*names, "none"])), table, version), process_id)
 
     @rule(
         module=st.sampled_from(("work", "work", "aid", "spare")),
@@ -256,7 +275,7 @@ class WholeVault(RuleBasedStateMachine):
             name = table + INDEX if recipe.kind.is_index else f"make_{recipe.column}"
             self.it.edit_by_hand(CreateBuilder(table, name, recipe, version))
         else:
-            self.it.edit_by_hand(CreateModule(data.draw(st.sampled_from(("work", "aid"))), number))
+            self.it.edit_by_hand(CreateModule(_pick(data, (("work", "aid"))), number))
 
     # --- executing and writing
 
@@ -264,7 +283,8 @@ class WholeVault(RuleBasedStateMachine):
     @rule(data=st.data(), process_id=process_ids, fault=faults, after=st.integers(1, 9), force=st.booleans())
     def execute(self, data: st.DataObject, process_id: int, fault: Fault | None, after: int, force: bool) -> None:
         table, version = self._temporary(data)
-        self.submit(Execute(table, version, force), process_id, fault=fault, after=after)
+        until, budget = self._stage(data, table, version), _pick(data, (None, None, None, 1, 2, 3, 5, 8))
+        self.submit(Execute(table, version, force, until=until, budget=budget), process_id, fault=fault, after=after)
 
     @precondition(lambda self: self.has_temporary(external=True))
     @rule(
@@ -307,7 +327,11 @@ class WholeVault(RuleBasedStateMachine):
     def go_on(self, data: st.DataObject, on_change: str, fault: Fault | None, after: int) -> None:
         run = self._process(data)
         if run.is_named:
-            self.it.submit(self._again(run, on_change), run.process_id, fault=fault, after=after)
+            again = self._again(run, on_change)
+            if isinstance(again, Execute):
+                budget = _pick(data, (None, None, None, 1, 2, 3, 5, 8))
+                again = replace(again, until=self._stage(data, again.table, again.version), budget=budget)
+            self.it.submit(again, run.process_id, fault=fault, after=after)
 
     @precondition(lambda self: self._executing())
     @rule(
@@ -332,11 +356,11 @@ class WholeVault(RuleBasedStateMachine):
         dying_at: int | None,
     ) -> None:
         """Change the code or the builders of an execution that is under way, and go on with it."""
-        run = data.draw(st.sampled_from(self._executing()))
+        run = _pick(data, (self._executing()))
         table, version = run.operation.table, run.operation.version
         temporary = self.it.model.temporary(table, version)
         assert temporary is not None
-        name = data.draw(st.sampled_from(sorted(temporary.builders) or [table + INDEX]))
+        name = _pick(data, (sorted(temporary.builders) or [table + INDEX]))
         old = temporary.builders.get(name)
         if what < 2 or old is None:
             self.submit(CreateModule("work" if what else "aid", number))
@@ -353,18 +377,59 @@ class WholeVault(RuleBasedStateMachine):
     @precondition(lambda self: self.it.model.live)
     @rule(data=st.data(), materialize=st.booleans())
     def stop(self, data: st.DataObject, materialize: bool) -> None:
-        self.it.stop(
-            data.draw(st.sampled_from([run.process_id for run in self.it.model.live])), materialize=materialize
-        )
+        self.it.stop(_pick(data, ([run.process_id for run in self.it.model.live])), materialize=materialize)
 
     @precondition(lambda self: self.it.model.processes)
     @rule(name=st.sampled_from(("p1", "p2", "p3", "nobody")), materialize=st.booleans())
     def stop_by_name(self, name: str, materialize: bool) -> None:
         self.it.stop(name, materialize=materialize)
 
-    @rule(fault=st.sampled_from((None, None, Fault.RAISE, Fault.UNFIT, Fault.EXIT)), after=st.integers(1, 6))
+    @precondition(lambda self: self.it.model.processes)
+    @rule(data=st.data(), dying_at=st.none() | st.none() | st.integers(1, 8))
+    def pause(self, data: st.DataObject, dying_at: int | None) -> None:
+        self.it.pause(self._process(data).process_id, dying_at=dying_at)
+
+    @rule(
+        data=st.data(), keep=st.integers(0, 2), is_pinned=st.booleans(), what=st.integers(0, 2), process_id=process_ids
+    )
+    def prune(self, data: st.DataObject, keep: int, is_pinned: bool, what: int, process_id: int) -> None:
+        """Prune, or pin what some later pruning would take."""
+        found = [(each.name, instance_id) for each in self.it.model.tables for instance_id in each.ids]
+        if what and found:
+            table, instance_id = _pick(data, found)
+            self.submit((Pin if is_pinned else Unpin)(table, instance_id), process_id)
+        else:
+            self.submit(Prune(keep), process_id)
+
+    @rule(
+        fault=st.sampled_from((None, None, Fault.RAISE, Fault.UNFIT, Fault.EXIT, Fault.PAUSE)), after=st.integers(1, 6)
+    )
     def restart(self, fault: Fault | None, after: int) -> None:
         self.it.restart(fault=fault, after=after)
+
+    @rule(
+        data=st.data(), is_export=st.booleans(), name=table_names, process_id=process_ids, dying_at=st.none() | deaths
+    )
+    def export_and_import(
+        self, data: st.DataObject, is_export: bool, name: str, process_id: int, dying_at: int | None
+    ) -> None:
+        found = [(table, each) for table in self.it.model.tables for each in table.instances]
+        if found and (is_export or not self.it.bundles):
+            self.it.export(*_pick(data, found))
+        if self.it.bundles:
+            bundle = _pick(data, self.it.bundles)
+            self.submit(Import(bundle.path, name, bundle.instance.instance_id, bundle), process_id, dying_at=dying_at)
+
+    @precondition(lambda self: self.it.model.processes)
+    @rule(data=st.data(), fault=faults, after=st.integers(1, 6), force=st.booleans())
+    def rerun(self, data: st.DataObject, fault: Fault | None, after: int, force: bool) -> None:
+        known = [run for run in self.it.model.processes.values() if run.is_named]
+        executed = [run for run in known if isinstance(run.operation, Execute)]
+        if executed or known:
+            run = _pick(data, executed or known)
+            operation = run.operation if executed else Execute("ant")
+            again = Execute(operation.table, operation.version, force, existing="rerun")
+            self.it.submit(again, run.process_id, fault=fault, after=after)
 
     @rule()
     def open_anew(self) -> None:
@@ -397,6 +462,7 @@ class WholeVault(RuleBasedStateMachine):
                     RenameTable("dog", table),
                     DeleteInstance(f"TEMP_{version}", table),
                     Write(table, version, (1, 2)),
+                    Prune(1),
                 )
             )
         )
@@ -417,7 +483,7 @@ class WholeVault(RuleBasedStateMachine):
     @rule(data=st.data(), materialize=st.booleans(), dying_at=st.integers(1, 30))
     def stop_and_die(self, data: st.DataObject, materialize: bool, dying_at: int) -> None:
         live = [run.process_id for run in self.it.model.live]
-        self.it.stop(data.draw(st.sampled_from(live)), materialize=materialize, dying_at=dying_at)
+        self.it.stop(_pick(data, live), materialize=materialize, dying_at=dying_at)
 
     @precondition(lambda self: self.it.model.live)
     @rule(dying_at=deaths)
@@ -437,7 +503,10 @@ class WholeVault(RuleBasedStateMachine):
                     self.it.stop(run.process_id, materialize=False)
                 self.it.restart()
                 self.it.check_everything()
+                self.is_over = True
         finally:
+            if not self.is_over:
+                type(self).failed[:] = self.it.told
             for line in self.it.told:
                 note(line)
             type(self).seen.update(self.it.seen)
@@ -480,6 +549,13 @@ class WholeVault(RuleBasedStateMachine):
             if run.is_named and isinstance(run.operation, Execute) and run.state in (State.RUNNING, State.PAUSED)
         ]
 
+    def _stage(self, data: st.DataObject, table: str, version: str) -> str | None:
+        """Return a builder, now and then, or one that isn't there."""
+        temporary = self.it.model.temporary(table, version)
+        if temporary is None or data.draw(st.integers(0, 3)):
+            return None
+        return _pick(data, ([*sorted(temporary.builders), *sorted(temporary.builders), "none"]))
+
     def _mend(self, recipe: Recipe) -> Recipe:
         """Let a recipe mostly read a table that can be read."""
         known = [table.name for table in self.it.model.tables if table.newest("base")]
@@ -490,7 +566,7 @@ class WholeVault(RuleBasedStateMachine):
         return any(each.external is external for table in self.it.model.tables for each in table.temporaries.values())
 
     def _table(self, data: st.DataObject) -> str:
-        return data.draw(st.sampled_from([table.name for table in self.it.model.tables] or ["ant"]))
+        return _pick(data, ([table.name for table in self.it.model.tables] or ["ant"]))
 
     def _temporary(self, data: st.DataObject, *, external: bool = False) -> tuple[str, str]:
         found = [
@@ -499,12 +575,12 @@ class WholeVault(RuleBasedStateMachine):
             for temporary in table.temporaries.values()
             if temporary.external is external
         ]
-        return data.draw(st.sampled_from(found or [("ant", "base")]))
+        return _pick(data, (found or [("ant", "base")]))
 
     def _process(self, data: st.DataObject) -> Process:
         live = [run.process_id for run in self.it.model.live]
         is_live = live and data.draw(st.integers(0, 5)) > 0
-        return self.it.model.processes[data.draw(st.sampled_from(live if is_live else list(self.it.model.processes)))]
+        return self.it.model.processes[_pick(data, (live if is_live else list(self.it.model.processes)))]
 
     @staticmethod
     def _again(run: Process, on_change: str) -> Operation:
@@ -542,6 +618,21 @@ def _compare(*, examples: int, steps: int, number: int, is_full: bool) -> None:
     A failure is told with all calls that led to it. Only ``--full`` takes the minutes to find fewer that do.
     """
     WholeVault.seen.clear()
+    WholeVault.failed.clear()
+    for attempt in range(10):
+        try:
+            _run(examples=examples, steps=steps, number=number + 1000 * attempt, is_full=is_full)
+        except FlakyStrategyDefinition:
+            # Time has decided how far a worker came that was killed, and the same steps led elsewhere. That is no
+            # failure, unless there was one.
+            assert not WholeVault.failed, "\n".join(WholeVault.failed)
+        else:
+            break
+    # What was compared is worth it.
+    assert WholeVault.seen.keys() >= {"execute_instance done", "stop done", "fork killed"}
+
+
+def _run(*, examples: int, steps: int, number: int, is_full: bool) -> None:
     run_state_machine_as_test(
         seed(number)(WholeVault),
         settings=settings(
@@ -555,5 +646,3 @@ def _compare(*, examples: int, steps: int, number: int, is_full: bool) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    # What was compared is worth it.
-    assert WholeVault.seen.keys() >= {"execute_instance done", "stop done", "fork killed"}

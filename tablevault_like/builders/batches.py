@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tablevault_like.builders.hashing import InputHash
 from tablevault_like.builders.recording import Recorder
-from tablevault_like.builders.results import RowError, RowResult, row_error, row_result
+from tablevault_like.builders.results import RowError, RowResult, may_go_on, row_error, row_result
 from tablevault_like.builders.reuse import ReusedRow
 from tablevault_like.builders.rows import left_to_make, row_work, rows_to_make
 from tablevault_like.builders.task import Task
@@ -184,7 +184,7 @@ class _BatchCall:
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             rows = _all_failed(work, error, tried)
         failed = [each.original for each in rows if isinstance(each, RowError)]
-        if failed and not (self._goes_on and all(isinstance(error, Exception) for error in failed)):
+        if failed and not (self._goes_on and all(may_go_on(error) for error in failed)):
             raise _BatchFailed(rows) from failed[0]
         return rows
 

@@ -8,6 +8,8 @@
    skipped, which is the end of them.
 3. Results of a stream are recorded up to the first that fails, and none after it.
 4. When a stop was requested, ``Interrupted`` is raised in place of what user code raised: it may be the stop's doing.
+5. A row in which an operation was paused (``TVPausedError``) hasn't failed, whatever ``on_error`` says: it just isn't
+   done. Nothing more is handed out, what is in flight is recorded, and that error is raised, before any other.
 """
 
 from __future__ import annotations
@@ -129,6 +131,7 @@ class Recorder:
         self.cost = counts.cost
         self.tokens = counts.tokens
         self._foremost: _Failure | None = None
+        self._paused: RowError | None = None
         self._spendings = building.spendings
         self._building = building
         self._spec = spec
@@ -192,17 +195,20 @@ class Recorder:
         is_stream = first is not None
         with calls:
             for batch in calls:
-                if is_stream and failures:
+                if is_stream and (failures or self._paused is not None):
                     continue  # it is on its way out; what it gives by now would come after a gap
                 rows, failed = self._sort(batch, first=first)
                 goes_on = self._goes_on(failed)
                 if not goes_on:
-                    calls.cease()
                     failures += failed
+                if not goes_on or self._paused is not None:
+                    calls.cease()
                 self._commit(rows, failed, goes_on=goes_on)
+        if (failures or self._paused is not None) and self._building.stop.requested:
+            raise self._building.interrupted()
+        if self._paused is not None:
+            raise failure(self._spec, self._paused.original, row=self._paused.index, others=len(failures))
         if failures:
-            if self._building.stop.requested:
-                raise self._building.interrupted()
             # Not the first in time: rows that fail together would be told in another order each time.
             foremost = min(failures, key=lambda each: each.index)
             raise failure(self._spec, foremost.row.original, row=foremost.index, others=len(failures) - 1)
@@ -244,7 +250,9 @@ class Recorder:
         for result in batch:
             if isinstance(result, Failed):
                 found = _row_error_of(result, first or 0)
-                if not self._building.is_echo(found.original):
+                if isinstance(found.original, TVPausedError):
+                    self._note_pause(found)
+                elif not self._building.is_echo(found.original):
                     failed.append(_Failure(found, result.seconds, is_ending=True))
                 continue
             value = result.value
@@ -256,6 +264,17 @@ class Recorder:
             rows, unfit = self._fitting(rows, is_stream=first is not None)
             failed = unfit if unfit and first is not None else unfit + failed
         return rows, failed
+
+    def _note_pause(self, row: RowError) -> None:
+        """Count what a row has cost in which an operation was paused: it isn't recorded, and is called again."""
+        if row.cost or row.tokens:
+            self._building.store.add_price(self._spec.name, cost=row.cost or 0.0, tokens=row.tokens or 0)
+            self.cost += row.cost or 0.0
+            self.tokens += row.tokens or 0
+            for spending in self._spendings:
+                spending.add(cost=row.cost or 0.0)
+        if not self._building.is_echo(row.original) and (self._paused is None or row.index < self._paused.index):
+            self._paused = row
 
     def _fitting(
         self, rows: list[tuple[RowResult, float]], *, is_stream: bool

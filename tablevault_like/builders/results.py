@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tablevault_like.builders.hashing import InputHash
 from tablevault_like.engines.attempts import Attempts, CallFailed, Tried, price_of
 from tablevault_like.engines.base import Interrupted, Work
-from tablevault_like.errors import TVTableError
+from tablevault_like.errors import TVPausedError, TVTableError
 from tablevault_like.model import Result, Row
 from tablevault_like.storage.values import encode, encode_cells
 
@@ -71,8 +71,8 @@ class RowCall:
     """Compute one row: hash its inputs, call the function, and take its cells from what it returns.
 
     ``attempts`` is how the function is called, if it isn't just called. With ``goes_on`` a row that fails is returned
-    as a RowError, so that nobody stops over it; else it is raised. Raises Interrupted if it was stopped before the
-    function was called.
+    as a RowError, so that nobody stops over it, unless an operation was paused in it; else it is raised. Raises
+    Interrupted if it was stopped before the function was called.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class RowCall:
         else:
             result.attempts, result.cost, result.tokens = tried.attempts, tried.cost, tried.tokens
             return result
-        if self._goes_on and isinstance(failed.original, Exception):
+        if self._goes_on and may_go_on(failed.original):
             return failed
         raise failed from failed.original
 
@@ -266,6 +266,11 @@ def _priced_result(index: int, value: object, columns: Sequence[str]) -> RowResu
     result = row_result(index, value.values, columns)
     result.cost, result.tokens = value.cost, value.tokens
     return result
+
+
+def may_go_on(error: BaseException) -> bool:
+    """Tell whether other rows may go on over what one has raised: it is an error, and no operation that was paused."""
+    return isinstance(error, Exception) and not isinstance(error, TVPausedError)
 
 
 def row_error(work: Work, error: BaseException, tried: Tried[object] | None) -> RowError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tablevault_like.engines.base import Engine, Interrupted, Stop
 from tablevault_like.engines.pace import Pace, sleep
+from tablevault_like.errors import TVPausedError
 from tablevault_like.limits import Rate, Retries
 from tablevault_like.model import Result
 
@@ -129,7 +130,10 @@ class Attempts:
         return Retrying(
             stop=stop_after_attempt(retries.attempts),
             wait=wait,
-            retry=retry_if_exception(lambda error: is_one_of(error, retries.on)),
+            # Somebody has paused what the function called: to call it again would go on with that.
+            retry=retry_if_exception(
+                lambda error: is_one_of(error, retries.on) and not isinstance(error, TVPausedError)
+            ),
             sleep=pause,
             reraise=True,
         )

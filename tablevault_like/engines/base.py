@@ -257,8 +257,10 @@ class Engine(ABC):
         Raises ``Interrupted`` if it was stopped before it began, or was abandoned.
         """
         with self.map(function, (work,), stop=stop, enter=enter) as calls:
-            for batch in calls:
-                return batch[0]
+            # To their end, which is when the worker has left: until then it counts as one that is at work.
+            results = [result for batch in calls for result in batch]
+        if results:
+            return results[0]
         raise Interrupted(is_abandoned=not self.is_idle)
 
     @abstractmethod

@@ -9,6 +9,8 @@ what the catalog says          what is done
 completed                      nothing; the error is raised with a note that it completed
 another epoch, or STOPPING     nothing: this worker is fenced; the error is raised
 RUNNING, a pause asked for     paused on request, with an id or without
+RUNNING, an operation that     the same: it is to be gone on with by this one
+user code called was paused
 RUNNING, with an id given      paused, unless it is an error of ours and nothing is recorded yet
 RUNNING, stopped with its      paused, if the topmost one has an id that was given, or is paused on request: whose row
 parent                         runs again goes on with it
@@ -28,7 +30,7 @@ from tablevault_like.catalog import processes
 from tablevault_like.engines.base import Interrupted, UserCodeError
 from tablevault_like.errors import FencedError, TableVaultError, TVArtifactError, TVPausedError, TVTableError
 from tablevault_like.locks import WorkerLock
-from tablevault_like.model import State
+from tablevault_like.model import Pause, State
 from tablevault_like.process import context
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal, fenced_error
@@ -87,6 +89,8 @@ class Driver:
         That is nothing if the process is paused because this very call asked for it.
         """
         cause = _cause(run, error)
+        if (below := _paused_below(error)) is not None:
+            run.ask_to_pause(Pause(f"{below.process_id!r}, which its code called, is paused", is_by_caller=False))
         self.journal.catalog.recover()
         try:
             state = self._state_of_claim(run)
@@ -103,7 +107,7 @@ class Driver:
                     "functions of process %s are still running, and weren't waited for: it is paused when they return",
                     run.process_id,
                 )
-                return self._paused_error(run)
+                return self._paused_error(run, below)
             elif not run.is_idle:
                 run.left_over = error
                 cause.add_note(
@@ -112,7 +116,7 @@ class Driver:
                     "it counts as interrupted."
                 )
             elif _is_asked(run, error) and state is State.RUNNING:
-                return self._pause_on_request(run)
+                return self._pause_on_request(run, below)
             else:
                 self._pause_or_revert(operation, run, error, cause)
         except FencedError:
@@ -123,22 +127,24 @@ class Driver:
             log.warning("process %s could not be settled", run.process_id, exc_info=True)
         return cause
 
-    def _pause_on_request(self, run: Run) -> TVPausedError | None:
+    def _pause_on_request(self, run: Run, below: TVPausedError | None = None) -> TVPausedError | None:
         assert run.pause is not None
         self.journal.pause_on_request(run.process_id, run.epoch, run.pause)
         log.info("process %s is paused: %s", run.process_id, run.pause.reason)
-        return self._paused_error(run)
+        return self._paused_error(run, below)
 
-    def _paused_error(self, run: Run) -> TVPausedError | None:
+    def _paused_error(self, run: Run, below: TVPausedError | None) -> TVPausedError | None:
         """Return what the caller is told of a pause: nothing if it was the caller's own wish."""
         assert run.pause is not None
         if run.pause.is_by_caller:
             return None
-        return TVPausedError(
+        error = TVPausedError(
             f"Process {run.process_id!r} was paused: {run.pause.reason}. Call again with the same process_id to go on, "
             "or stop_process() it.",
             process_id=run.process_id,
         )
+        error.__cause__ = below
+        return error
 
     def _pause_or_revert(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> None:
         if self._state_of_claim(run) is State.RUNNING and self._is_to_pause(operation, run, error, cause):
@@ -229,7 +235,15 @@ class Driver:
 
 def _is_asked(run: Run, error: BaseException) -> bool:
     """Tell whether a run ended early for nothing but a pause that somebody had asked for."""
-    return run.pause is not None and isinstance(error, Interrupted) and not run.interrupts.received
+    is_pause = isinstance(error, Interrupted) or _paused_below(error) is not None
+    return run.pause is not None and is_pause and not run.interrupts.received
+
+
+def _paused_below(error: BaseException) -> TVPausedError | None:
+    """Return what tells that an operation was paused which user code called."""
+    if isinstance(error, UserCodeError) and isinstance(error.original, TVPausedError):
+        return error.original
+    return None
 
 
 def _cause(run: Run, error: BaseException) -> BaseException:

@@ -6,6 +6,15 @@ from tablevault_like.layout import Layout
 from tablevault_like.storage import files
 
 
+def has_more(layout: Layout, process_id: str) -> bool:
+    """Tell whether there is anything in the folder of a process but its worker lock and its output."""
+    folder = layout.process(process_id)
+    try:
+        return any(path not in (folder.worker_lock, folder.output_log) for path in folder.folder.iterdir())
+    except FileNotFoundError:
+        return False
+
+
 def sweep(layout: Layout, process_id: str) -> None:
     """Remove what is in the folder of an ended process, but for its worker lock, which is held, and its output."""
     folder = layout.process(process_id)

@@ -15,7 +15,7 @@ from tablevault_like.engines.base import Interrupted
 from tablevault_like.errors import TVLockError, TVProcessError
 from tablevault_like.locks import Worker, WorkerLock
 from tablevault_like.model import Existing, State
-from tablevault_like.process import context, records, waiting
+from tablevault_like.process import context, housekeeping, records, waiting
 from tablevault_like.process.driving import Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.existing import lock_error
@@ -76,6 +76,7 @@ class Start:
                 self._lock = lock or self._lock
                 if not self._lock.is_mine and not self._lock.acquire():
                     raise self._life.running_error(self._process_id)
+                self._remove_what_is_left()
                 self._prepared = self.operation.prepare(self._journal.layout.process(self._process_id))
                 if self.operation.is_short and not self.request.is_named and self._is_done_at_once():
                     self._endings.dismiss(self._lock, self._process_id)
@@ -93,6 +94,17 @@ class Start:
                 self._give_up()
                 return self._process_id
             return self._driver.drive(self.operation, run, self._lock)
+
+    def _remove_what_is_left(self) -> None:
+        """Remove what a worker has left of an earlier process of this id that died when that had ended.
+
+        Frames, or a bundle, would be taken for what this process has made.
+        """
+        if not housekeeping.has_more(self._journal.layout, self._process_id):
+            return
+        row = self._journal.find(self._process_id)
+        if row is None or row.state.has_ended:
+            housekeeping.sweep(self._journal.layout, self._process_id)
 
     def _is_done_at_once(self) -> bool:
         """Claim, place and publish in one transaction, unless there is something to wait for.

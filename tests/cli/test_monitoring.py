@@ -163,7 +163,7 @@ def test_what_is_to_be_done_is_told_in_commands(vault: TableVault, ask: Tvl) -> 
         vault.execute_instance("words", process_id="p")
     vault.create_builder_file("words", "shout", text=SHOUT + "dtypes: {shout: string}\n")
 
-    inspected, planned = ask("inspect", "p").out, ask("plan", "words").out
+    inspected, planned = ask("inspect", "p").out, ask("plan", "words", "--process-id", "p").out
 
     assert "`tvl stop p`" in inspected
     assert "stop_process" not in inspected

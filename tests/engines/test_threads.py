@@ -58,3 +58,21 @@ def test_a_thread_that_cannot_start_is_told_and_the_others_leave(monkeypatch: py
         engine.map(int_of, rows(10_000_000), workers=3, stop=stop)
 
     assert engine.wait(20.0)
+
+
+def test_a_call_leaves_no_worker_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one that has only to leave: whoever looks then would take its process for one that is still at work."""
+    engine = ThreadEngine()
+    count, is_late = engine._count, threading.Event()
+
+    def dally(change: int) -> None:
+        if change < 0:
+            is_late.wait(0.2)
+        count(change)
+
+    monkeypatch.setattr(engine, "_count", dally)
+
+    done = engine.call(int_of, Work(3, {}), stop=Stop())
+
+    assert isinstance(done, Done)
+    assert engine.is_idle

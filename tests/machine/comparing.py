@@ -8,6 +8,7 @@ and nothing is recorded of which the function hasn't returned.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -18,20 +19,33 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from tablevault_like import TableVault
+from tablevault_like.errors import TVPausedError
 from tablevault_like.layout import Layout, ProcessLayout
-from tablevault_like.model import LockRequest, State
+from tablevault_like.model import LockRequest, ProcessRecord, RowStatus, State
 from tablevault_like.storage.rows import RowStore
 from tests import states
 from tests.machine import model, world
 from tests.machine.model import DONE, INDEX, LIVE, Instance, Model, Plan, Process, Table, Temporary
-from tests.machine.operations import CreateBuilder, CreateModule, DeleteBuilder, DeleteModule, Execute, Operation, Write
-from tests.machine.recipes import DATAFRAME, ROW_WISE, Kind
+from tests.machine.operations import (
+    Bundle,
+    CreateBuilder,
+    CreateInstance,
+    CreateModule,
+    DeleteBuilder,
+    DeleteModule,
+    Execute,
+    Import,
+    Operation,
+    Write,
+)
+from tests.machine.recipes import DATAFRAME, Kind
 from tests.machine.world import Fault, World
 from tests.workers import die_at_ground_call
 
@@ -53,6 +67,7 @@ class Compared:
         self.layout = Layout(self.vault_dir)
         self.vault = TableVault(self.vault_dir, "ada", create=True, lock_timeout=0)
         self.told: list[str] = []
+        self.bundles: list[Bundle] = []
         self.seen = Counter[str]()
         self.is_as_told = False
         self._turn = 0
@@ -99,6 +114,18 @@ class Compared:
             shutil.rmtree(path)
         operation.place(folder)
         temporary.pages = {name: model.content_of(name) for name in operation.placed}
+
+    def export(self, table: Table, instance: Instance) -> None:
+        """Put an instance into a file, with which it can be imported later."""
+        path = self.folder / f"{len(self.bundles)}.bundle.tar.xz"
+        self.told.append(f"export {table.name}/{instance.instance_id} to {path.name}")
+        self.vault.export_instance(table.name, instance.instance_id, path=path)
+        owners = {each.number: each.name for each in self.model.tables}
+        named = [(owners[number], each) for number, each in instance.sources if number in owners]
+        origin = instance.origin
+        told = None if origin is None or origin[0] not in owners else (owners[origin[0]], origin[1])
+        self.bundles.append(Bundle(str(path), instance, frozenset(named), told, table.has_side_effects))
+        self.seen["export"] += 1
 
     def edit_by_hand(self, operation: CreateBuilder | CreateModule) -> None:
         """Write what an operation would write, without asking the vault; not while somebody else is about to."""
@@ -151,10 +178,14 @@ class Compared:
             assert self._call(operation, process_id, None, 0)[1] in refused, self.last_error
             return
         run = Process(process_id, operation, bool(process_id), State.RUNNING, locks)
+        run.is_anew = isinstance(operation, Execute) and operation.existing == "rerun"
         self._run(run, fault, after)
 
     def _call_again(self, existing: Process, operation: Operation, fault: Fault | None, after: int) -> None:
         process_id = existing.process_id
+        if isinstance(operation, Execute) and operation.existing == "rerun":
+            self._rerun(existing, operation, fault, after)
+            return
         if operation.name != existing.operation.name or not operation.is_same(existing.operation):
             assert self._call(operation, process_id, None, 0)[1] == "TVArgumentError", self.last_error
             return
@@ -169,28 +200,62 @@ class Compared:
         else:
             self._resume(existing, operation, fault, after)
 
+    def _rerun(self, existing: Process, operation: Execute, fault: Fault | None, after: int) -> None:
+        """Make a run anew: what it hasn't finished is reverted, what it has made stays, and is the new one's origin."""
+        it, process_id = self.model, existing.process_id
+        same = isinstance(existing.operation, Execute) and replace(operation, force=existing.operation.force)
+        if same != existing.operation:
+            assert self._call(operation, process_id, None, 0)[1] == "TVArgumentError", self.last_error
+            return
+        if existing.state in (State.CREATED, State.REVERTING, State.STOPPING):
+            self._conclude(existing)
+        elif existing.state in LIVE:
+            refused = operation.refuse(it)
+            if refused:
+                assert self._call(operation, process_id, None, 0)[1] in refused, self.last_error
+                return
+            self._revert(existing)
+        if existing.state in DONE and it.temporary(operation.table, operation.version) is None:
+            table = it.table(operation.table)
+            if table is None or existing.made not in table.instances:
+                assert self._call(operation, process_id, None, 0)[1] == "TVArgumentError", self.last_error
+                return
+            assert existing.made is not None
+            renewal = CreateInstance(operation.table, operation.version, existing.made.instance_id)
+            holders = it.conflicting(renewal.locks(it))
+            for each in [each for each in holders if _may_be_ended(each)]:
+                self._conclude(each)
+            if any(not _may_be_ended(each) for each in holders if each.state in LIVE):
+                assert self._call(operation, process_id, None, 0)[1] == "TVLockError", self.last_error
+                return
+            renewal.effect(it, _NOBODY, "")
+        self.seen["rerun"] += 1
+        self._call_first(operation, process_id, fault, after)
+
     def _resume(self, run: Process, operation: Operation, fault: Fault | None, after: int) -> None:
         if isinstance(operation, Execute):
-            plan = self._plan_of_resume(run, operation.on_change)
+            plan = self._plan_of_resume(run, operation.on_change, operation.until)
             if isinstance(plan, set):
                 assert self._call(operation, run.process_id, None, 0)[1] in plan, self.last_error
                 return
             self._adopt(run, plan, operation.on_change)
         self._run(run, fault, after, operation)
 
-    def _plan_of_resume(self, run: Process, on_change: str) -> Plan | set[str]:
+    def _plan_of_resume(self, run: Process, on_change: str, until: str | None) -> Plan | set[str]:
         """Return the plan that a resumed execution follows, or the errors that refuse it."""
         assert run.plan is not None
         if on_change == "keep":
-            return run.plan
+            return {"TVBuilderError"} if until is not None and until not in run.plan.order else run.plan
         table, temporary = self._target(run.operation)
         new = self.model.plan(table, temporary, run.plan)
         if isinstance(new, set):
             return new
-        if not new.differs(run.plan):
-            return run.plan
-        if on_change == "error":
+        if new.differs(run.plan) and on_change == "error":
             return {"TVBuilderError"}
+        if until is not None and until not in new.order:
+            return {"TVBuilderError"}
+        if not new.differs(run.plan):
+            return new if new.is_run_differently(run.plan) else run.plan
         if on_change == "continue" and not model.can_stay(run.plan, new, run.cells):
             return {"TVBuilderError"}
         return new
@@ -201,6 +266,7 @@ class Compared:
             return
         for name in model.forgotten(run.plan, plan, recompute=on_change == "recompute"):
             run.cells.pop(name, None)
+            run.skipped.pop(name, None)
             run.steps.discard(name)
             if name == run.plan.index:
                 run.with_old = False
@@ -210,7 +276,8 @@ class Compared:
     def _run(self, run: Process, fault: Fault | None, after: int, operation: Operation | None = None) -> None:
         """Call an operation that begins or goes on, and hold what comes of it to what is to come."""
         if isinstance(run.operation, Execute):
-            self._execute(run, fault, after, operation or run.operation)
+            again = operation if isinstance(operation, Execute) else run.operation
+            self._execute(run, fault, after, again)
             return
         wrong = run.operation.refuse_again(self.model) if operation else frozenset()
         if isinstance(run.operation, Write) and not wrong and run.operation.is_wrong(self.model):
@@ -229,25 +296,48 @@ class Compared:
         assert not raised, self.last_error
         self._complete(run, result)
 
-    def _execute(self, run: Process, fault: Fault | None, after: int, operation: Operation) -> None:
+    def _execute(self, run: Process, fault: Fault | None, after: int, operation: Execute) -> None:
         table, temporary = self._target(run.operation)
         is_new = run.plan is None
         if run.plan is None:
             plan = self.model.plan(table, temporary)
             assert isinstance(plan, Plan)
             run.plan = plan
-        made = model.make(run.plan, run.cells, run.steps)
+        made = model.make(run.plan, run.cells, run.steps, run.skipped)
         silenced = run.operation.silence(self.model) if is_new else run.silenced
+        run.until, run.budget, run.on_request = operation.until, operation.budget, False
+        skipped = {name: set(rows) for name, rows in run.skipped.items()}
+        stage = run.plan.stage(run.until)
         result, raised = self._call(operation, run.process_id, fault, after)
         entered, left = self._calls(run.plan, made, run)
-        if not self.has_struck and made.error is None:
+        assert all(name in stage for name, rows in entered.items() if rows), "a builder ran that is not in the stage"
+        on_error = self._on_error(run, fault)
+        if on_error == "null":
+            made = model.make(run.plan, run.cells, run.steps, run.skipped)
+        if (not self.has_struck or on_error == "null") and made.error is None:
             assert not raised, self.last_error
-            self._check_all_called(run, made, entered)
             self._silence(run, silenced)
-            self._complete(run, result)
+            process = self.vault.get_process(result) if run.until or run.budget else None
+            self._check_spent(run, process, left)
+            if process is None or process.state is State.COMPLETED:
+                assert run.until is None
+                self._check_all_called(run, made, entered, stage, skipped)
+                self._complete(run, result)
+            else:
+                if run.budget is None:
+                    self._check_all_called(run, made, entered, stage, skipped)
+                    assert process.completed_through == run.until
+                self._pause(run, result, made, left)
             return
         wanted = {fault.raised if self.has_struck and fault else made.error}
+        if on_error == "continue":
+            wanted = {"TVRowsError"}
         assert raised in wanted, self.last_error
+        if self.has_struck and fault is Fault.PAUSE:
+            assert isinstance(self.last_error, TVPausedError)
+            self._silence(run, silenced)
+            self._pause(run, self.last_error.process_id or "", made, left)
+            return
         if not run.is_named:
             if run.process_id:
                 self._revert(run)  # known by its id since its first worker died
@@ -264,6 +354,39 @@ class Compared:
             self._revert(run)
             return
         run.state = State.PAUSED
+        self._look_at_rows(run, made, left, is_killed=False)
+
+    def _on_error(self, run: Process, fault: Fault | None) -> str:
+        """Return what becomes of a row that the fault has befallen; if it is left empty, note that."""
+        if self.world.struck is None or fault not in (Fault.RAISE, Fault.UNFIT):
+            return ""
+        process_id, who, rows = self.world.struck
+        assert run.plan is not None
+        if run.process_id not in ("", process_id):
+            return ""
+        name = next(name for name in run.plan.order if run.plan.who(name) == who)
+        on_error = run.plan.recipes[name].on_error
+        if on_error == "null":
+            run.skipped.setdefault(name, set()).update(rows)
+        self.seen[f"struck with on_error {on_error or 'stop'}"] += 1
+        return on_error
+
+    def _check_spent(self, run: Process, process: ProcessRecord | None, left: dict[str, set[int]]) -> None:
+        """Hold a process to having made no more rows than its budget allows, and to having paused when it had."""
+        assert run.plan is not None
+        if run.budget is None or process is None:
+            return
+        by_row = [name for name in left if run.plan.recipes[name].kind.return_type is not DATAFRAME]
+        spent = sum(len(left[name] - run.cells.get(name, {}).keys()) for name in by_row)
+        assert spent <= run.budget, f"{spent} rows were made, and {run.budget} were allowed"
+        assert process.state is State.PAUSED or spent < run.budget
+
+    def _pause(self, run: Process, process_id: str, made: model.Made, left: dict[str, set[int]] | None) -> None:
+        """See that a process is paused because somebody asked for it: from now on it has an owner."""
+        assert run.process_id in ("", process_id)
+        self.model.processes.pop(process_id, None)
+        self.model.processes[process_id] = run
+        run.process_id, run.is_named, run.state, run.on_request = process_id, True, State.PAUSED, True
         self._look_at_rows(run, made, left, is_killed=False)
 
     def _complete(self, run: Process, process_id: str) -> None:
@@ -284,10 +407,11 @@ class Compared:
             run.operation.keep_part(self.model, run, new_id)
         else:
             run.operation.effect(self.model, run, new_id)
-        if new_id:
+        if new_id or isinstance(run.operation, Import):
             table = self.model.table(run.operation.table)
             assert table is not None
-            self._greet(table, table.instances[-1])
+            run.made = table.instances[-1]
+            self._greet(table, run.made)
 
     # --- ends
 
@@ -298,6 +422,9 @@ class Compared:
             if not run.is_named:
                 self.model.processes.pop(run.process_id)
             run.operation.keep_part(self.model, run, UNMET)
+            table = self.model.table(run.operation.table)
+            assert table is not None
+            run.made = table.instances[-1]
             self._unmet.append((run.operation.table, run.operation.version))
         else:
             self._revert(run)
@@ -386,6 +513,34 @@ class Compared:
             else:
                 self._revert(run)
 
+    def pause(self, process_id: str, *, dying_at: int | None = None) -> None:
+        """Ask for a pause of a process that has no worker: it takes effect at once."""
+        self.is_as_told = False
+        self.told.append(f"pause {process_id!r} dying_at={dying_at}")
+        run = self.model.processes.get(process_id)
+        if dying_at is not None:
+            self._in_fork(lambda vault: vault.pause_process(process_id), dying_at)
+            self._look_at_all()
+            return
+        raised = ""
+        self.last_error = None
+        try:
+            self.vault.pause_process(process_id)
+        except Exception as error:
+            raised, self.last_error = type(error).__name__, error
+        self.told[-1] += f" -> {raised}"
+        self.seen[f"pause {raised or 'done'}"] += 1
+        if run is None or (not run.is_named and run.state not in LIVE) or not isinstance(run.operation, Execute):
+            assert raised == "TVArgumentError", self.last_error
+        elif run.state not in (State.CREATED, State.RUNNING, State.PAUSED):
+            assert raised == "TVProcessError", self.last_error
+        else:
+            assert not raised, self.last_error
+            if run.state is State.CREATED:
+                self._revert(run)
+            else:
+                run.state, run.is_named, run.on_request = State.PAUSED, True, True
+
     def restart(self, *, fault: Fault | None = None, after: int = 1, dying_at: int | None = None) -> None:
         self.is_as_told = False
         self.told.append(f"restart fault={fault} after={after} dying_at={dying_at}")
@@ -396,7 +551,7 @@ class Compared:
             return
         self.world.calls()
         self.world.arm(fault, after)
-        before = {run.process_id: run for run in self.model.live}
+        before = {run.process_id: run for run in self.model.live if not run.on_request}
         self.vault = TableVault(self.vault_dir, "ada", restart=True, lock_timeout=0)
         has_struck = self.world.disarm()
         self.told[-1] += f" -> {self.vault.restarted}"
@@ -415,18 +570,25 @@ class Compared:
                 assert (outcome.state, outcome.error) == (run.state, None)
                 continue
             if isinstance(run.operation, Execute):
-                plan = self._plan_of_resume(run, "error")
+                plan = self._plan_of_resume(run, "error", run.until)
                 if isinstance(plan, set):
                     assert (outcome.error or "").partition(":")[0] in plan, outcome
                     assert outcome.state is run.state
                     continue
-                made = model.make(run.plan, run.cells, run.steps)  # type: ignore[arg-type]
+                made = model.make(run.plan, run.cells, run.steps, run.skipped)  # type: ignore[arg-type]
             wrong = made.error if isinstance(run.operation, Execute) else None
             if isinstance(run.operation, Write) and run.operation.is_wrong(self.model):
                 wrong = "TVArtifactError"
             wrong = wrong or next(iter(run.operation.refuse_again(self.model)), None)
+            on_error = self._on_error(run, fault) if isinstance(run.operation, Execute) else ""
             if outcome.error is None:
                 assert wrong is None
+                if on_error == "null":
+                    wounded = process_id
+                    made = model.make(run.plan, run.cells, run.steps, run.skipped)  # type: ignore[arg-type]
+                if run.until is not None or (run.budget is not None and outcome.state is State.PAUSED):
+                    self._pause(run, process_id, made, None)
+                    continue
                 assert outcome.state is State.COMPLETED
                 run.state = State.COMPLETED
                 if not run.is_named:
@@ -434,11 +596,16 @@ class Compared:
                 self._take_effect(run)
                 continue
             told = outcome.error.partition(":")[0]
-            if fault is not None and has_struck and wounded is None and told == fault.raised:
+            if on_error == "continue":
+                assert told == "TVRowsError", outcome
+                wounded = process_id
+            elif fault is not None and has_struck and wounded is None and told == fault.raised:
                 wounded = process_id
             else:
                 assert told == wrong, outcome
-            if isinstance(run.operation, Execute) and outcome.state is State.PAUSED:
+            if wounded == process_id and fault is Fault.PAUSE:
+                self._pause(run, process_id, made, None)
+            elif isinstance(run.operation, Execute) and outcome.state is State.PAUSED:
                 run.state = State.PAUSED
                 self._look_at_rows(run, made, None, is_killed=False)
             elif outcome.state is State.REVERTED:
@@ -488,7 +655,11 @@ class Compared:
         adopted: dict[str, Plan] = {}
         self._on_change = operation.on_change if isinstance(operation, Execute) else "error"
         if old is not None and old.state in (State.RUNNING, State.PAUSED) and isinstance(operation, Execute):
-            plan = self._plan_of_resume(old, operation.on_change) if operation.is_same(old.operation) else None
+            plan = (
+                self._plan_of_resume(old, operation.on_change, operation.until)
+                if operation.is_same(old.operation)
+                else None
+            )
             if isinstance(plan, Plan):
                 adopted[process_id] = plan
         rows = self._rows()
@@ -551,6 +722,10 @@ class Compared:
                     temporary.partial = None
             return
         was, run.state = run.state, state
+        run.is_named, run.on_request = bool(row["named"]), bool(row["paused_on_request"])
+        if isinstance(operation, Execute):
+            given = json.loads(row["arguments"])
+            run.until, run.budget = given["until"], (given["budget"] or {}).get("rows")
         if state in (State.STOPPING, State.REVERTING):
             run.before = row["stop_intent"] if not isinstance(operation, CHANGES_FILES) else run.before
         if isinstance(operation, Execute):
@@ -567,7 +742,7 @@ class Compared:
             plan = adopted.get(run.process_id) or run.plan
             if _plan_number(folder) > run.plan_number:
                 self._adopt(run, plan, self._on_change)
-            made = model.make(run.plan, run.cells, run.steps)
+            made = model.make(run.plan, run.cells, run.steps, run.skipped)
             self._look_at_rows(run, made, None, is_killed=True)
         elif isinstance(operation, Write):
             self._look_at_silenced(run)
@@ -609,6 +784,8 @@ class Compared:
                 if left is not None and run.plan.origin is None:
                     wanted = (old or {}).keys() | left[name]
                     assert rows == wanted, f"{name} has recorded {rows}, and not {wanted}"
+                empty = set(store.recorded(name, RowStatus.SKIPPED).tolist())
+                assert empty == run.skipped.get(name, set()), f"{name} has left {empty} empty"
                 if rows:
                     run.cells[name] = {row: full[row] for row in sorted(rows)}
         with closing(_connect(self.vault_dir)) as db:
@@ -680,30 +857,39 @@ class Compared:
             else:
                 left[names[who]].add(row)
         for name, rows in entered.items():
-            kind, recorded = plan.recipes[name].kind.return_type, run.cells.get(name, {})
+            kind, recorded = plan.recipes[name].kind, run.cells.get(name, {})
             if rows:
                 assert name not in run.steps, f"the finished step {name} ran again"
             assert len(rows) == len(set(rows)), f"{name} was called twice for a row: {rows}"
-            if kind is ROW_WISE:
+            if kind.is_by_row:
                 assert not recorded.keys() & set(rows), f"{name} was called for a recorded row: {rows}"
-            elif kind is DATAFRAME:
+            elif kind.return_type is DATAFRAME:
                 assert not rows or name not in run.cells, f"{name} was called though its frame is kept"
         return entered, left
 
-    def _check_all_called(self, run: Process, made: model.Made, entered: dict[str, list[int]]) -> None:
+    def _check_all_called(
+        self,
+        run: Process,
+        made: model.Made,
+        entered: dict[str, list[int]],
+        stage: frozenset[str],
+        skipped: dict[str, set[int]],
+    ) -> None:
         """Hold a completed execution to having called its functions for all rows that were missing, and no others."""
         assert run.plan is not None
-        may_reuse = run.plan.origin is not None and not run.operation.force
+        may_reuse = run.plan.origin is not None and not run.operation.force and not run.is_anew
         for name in run.plan.order:
             kind = run.plan.recipes[name].kind
-            if name in run.steps:
+            if name in run.steps or name not in stage:
                 continue
-            missing = made.cells[name].keys() - run.cells.get(name, {}).keys()
-            if kind.return_type is ROW_WISE:
+            missing = made.cells[name].keys() - run.cells.get(name, {}).keys() - skipped.get(name, set())
+            if kind.is_by_row:
                 assert set(entered[name]) == missing or (may_reuse and set(entered[name]) < missing), name
             elif kind.return_type is DATAFRAME:
                 wanted = [] if name in run.cells else [0]
-                assert entered[name] == wanted or (may_reuse and not entered[name]), name
+                assert entered[name] == wanted or (may_reuse and not entered[name]), (
+                    f"{name} was called for {entered[name]}"
+                )
             elif not may_reuse:
                 assert set(entered[name]) >= missing, name
 
@@ -717,12 +903,14 @@ class Compared:
         with closing(_connect(self.vault_dir)) as db:
             assert [row[0] for row in db.execute("PRAGMA integrity_check")] == ["ok"]
             found = db.execute(
-                "SELECT process_id, state FROM processes WHERE ended_at IS NULL AND parent_id IS NULL ORDER BY number"
+                "SELECT process_id, state, paused_on_request, named FROM processes"
+                " WHERE ended_at IS NULL AND parent_id IS NULL ORDER BY number"
             )
-            assert {row[0]: row[1] for row in found} == {run.process_id: run.state for run in it.live}
+            live = {run.process_id: (run.state, run.on_request, run.is_named) for run in it.live}
+            assert {row[0]: (row[1], bool(row[2]), bool(row[3])) for row in found} == live
         for table in it.tables:
             ids = self.vault.get_table_instances(table.name, include_temp=True)
-            assert ids == table.ids
+            assert ids == table.ids, f"{table.name} has {ids}, and not {table.ids}"
         self._turn += 1
         instances = [(table, instance) for table in it.tables for instance in table.instances]
         if instances:

@@ -6,6 +6,7 @@ has looked, and has made sure that it is among what may be.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from tablevault_like.model import LockRequest, Resource, State
 from tests.machine import recipes
 from tests.machine.recipes import DATAFRAME, INDEX_COLUMNS, PAGE, Cell, Code, Kind, Recipe
 
+_numbers = itertools.count(1)
 Columns: TypeAlias = dict[str, list[Cell]]
 INDEX = "_index"
 LIVE = (State.CREATED, State.RUNNING, State.PAUSED, State.REVERTING, State.STOPPING)
@@ -22,7 +24,7 @@ DONE = (State.COMPLETED, State.MATERIALIZED)
 
 @dataclass(eq=False)
 class Instance:
-    """A materialized instance. ``pages`` are the contents of its artifacts by name."""
+    """A materialized instance. ``pages`` are the contents of its artifacts by name, ``number`` counts all instances."""
 
     instance_id: str
     version: str
@@ -33,6 +35,9 @@ class Instance:
     success: bool = True
     sources: frozenset[tuple[int, str]] = frozenset()
     sha256: str = ""
+    origin: tuple[int, str] | None = None
+    pinned: bool = False
+    number: int = field(default_factory=lambda: next(_numbers))
 
     @property
     def rows(self) -> int:
@@ -106,8 +111,22 @@ class Plan:
         """Return the builders that the old plan doesn't have as they are here."""
         return frozenset(n for n in self.order if n not in old.order or self.meaning(n) != old.meaning(n))
 
+    def is_run_differently(self, old: Plan) -> bool:
+        """Tell whether something else is to be done about errors."""
+        return any(self.recipes[name].on_error != old.recipes[name].on_error for name in self.order)
+
     def differs(self, old: Plan) -> bool:
         return bool(self.changed(old)) or bool(old.order.keys() - self.order.keys())
+
+    def stage(self, until: str | None) -> frozenset[str]:
+        """Return the builders that are run up to one of them: all that it waits for, directly or not."""
+        if until is None:
+            return frozenset(self.order)
+        wanted = {until, self.index}
+        for name in reversed(list(self.order)):
+            if name in wanted:
+                wanted |= self.order[name]
+        return frozenset(wanted)
 
     def who(self, name: str) -> str:
         """Return what the function of a builder calls itself."""
@@ -119,7 +138,10 @@ class Process:
     """A process that is recorded. ``cells`` are the rows that are recorded of each builder, by position.
 
     ``with_old`` are the rows of the index once those of the origin were added to them. ``steps`` are the builders
-    that are finished. ``undo`` is what a revert has to bring back.
+    that are finished. ``before`` is what a revert has to bring back. ``on_request``: it was paused because somebody
+    asked for it. ``until`` is the builder after which it is to pause, ``budget`` the rows that it may make until then.
+    ``skipped`` are the rows that failed where that leaves them empty. ``made`` is the instance that came of it.
+    ``is_anew``: it reuses nothing.
     """
 
     process_id: str
@@ -134,7 +156,12 @@ class Process:
     with_old: bool = False
     silenced: list[Instance] = field(default_factory=list)
     before: Any = None
-    has_taken_effect: bool = False
+    on_request: bool = False
+    until: str | None = None
+    budget: int | None = None
+    skipped: dict[str, set[int]] = field(default_factory=dict)
+    made: Instance | None = None
+    is_anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +230,27 @@ class Model:
                 temporary.builders[name + INDEX] = index
         table.name = name
 
+    # --- pruning
+
+    def prunable(self, keep: int) -> list[tuple[Table, Instance]]:
+        """Return the instances that aren't among the newest ones of their version, and that nobody needs."""
+        found = [(table, instance) for table in self.tables for instance in table.instances]
+        going: set[Instance] = set()
+        for table, instance in sorted(found, key=lambda pair: pair[1].number, reverse=True):
+            of_table = [each for each in table.instances if each.number > instance.number]
+            newer = [each for each in of_table if each.version == instance.version]
+            is_first = instance.active and not any(each.active for each in newer)
+            is_first |= instance.active and instance.success and not any(each.active and each.success for each in newer)
+            is_first |= instance.success and not any(each.success for each in of_table)
+            key = (table.number, instance.instance_id)
+            users = [each for _, each in found if key in each.sources and key != each.origin and each not in going]
+            beginnings = [each for other in self.tables for each in other.temporaries.values() if each.origin == key]
+            lock = LockRequest.exclusive(Resource.instance(table.name, instance.instance_id))
+            is_needed = users or beginnings or self.conflicting([lock])
+            if not (instance.pinned or is_first or len(newer) < keep or is_needed):
+                going.add(instance)
+        return [pair for pair in found if pair[1] in going]
+
     # --- executing
 
     def plan(self, table: Table, temporary: Temporary, pinned: Plan | None = None) -> Plan | set[str]:
@@ -243,8 +291,13 @@ class Model:
         return None if found is None or table is None else (table.number, found)
 
 
-def make(plan: Plan, recorded: Mapping[str, Mapping[int, Any]], steps: Iterable[str]) -> Made:
-    """Return what an execution makes that goes on with what is recorded."""
+def make(
+    plan: Plan,
+    recorded: Mapping[str, Mapping[int, Any]],
+    steps: Iterable[str],
+    skipped: Mapping[str, Iterable[int]],
+) -> Made:
+    """Return what an execution makes that goes on with what is recorded. Rows that are ``skipped`` stay empty."""
     finished = set(steps)
     made: dict[str, dict[int, Any]] = {}
     index = plan.recipes[plan.index]
@@ -278,6 +331,7 @@ def make(plan: Plan, recorded: Mapping[str, Mapping[int, Any]], steps: Iterable[
                 lookup.setdefault(k, []).append(t)
         for row, cell in enumerate(recipes.cells(recipe, plan.code, columns, lookup)):
             known.setdefault(row, cell)
+        known.update(dict.fromkeys(skipped.get(name, ())))
         made[name] = known
         columns[recipe.column] = [known[row] for row in range(len(rows))]
     if PAGE in columns:

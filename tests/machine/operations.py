@@ -229,6 +229,119 @@ class DeleteInstance(Operation):
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """What a bundle has: an instance as it was, and the tables of what it was made from, under their names of then."""
+
+    path: str
+    instance: Instance
+    sources: frozenset[tuple[str, str]]
+    origin: tuple[str, str] | None
+    has_side_effects: bool
+
+
+@dataclass(frozen=True)
+class Import(Operation):
+    name = "import_instance"
+
+    path: str = field(compare=False)
+    table: str
+    instance_id: str
+    bundle: Bundle = field(compare=False, repr=False)
+
+    def call(self, vault: TableVault, process_id: str) -> str:
+        return vault.import_instance(self.path, self.table, process_id=process_id)
+
+    def refuse(self, it: Model) -> frozenset[str]:
+        return NOTHING
+
+    def locks(self, it: Model) -> tuple[LockRequest, ...]:
+        table, instance_id = it.table(self.table), self.bundle.instance.instance_id
+        if table is None:
+            return locked(("x", Resource.table(self.table)))
+        mode = "x" if table.instance(instance_id) is None else "s"
+        return locked((mode, Resource.instance(self.table, instance_id)))
+
+    def effect(self, it: Model, run: Process, new_id: str) -> None:
+        told = self.bundle.instance
+        if it.table(self.table) is None:
+            it.add_table(self.table, has_side_effects=self.bundle.has_side_effects)
+        table = it.table(self.table)
+        assert table is not None
+        if table.instance(told.instance_id) is not None:
+            return
+        made = Instance(told.instance_id, told.version, told.columns, told.pages, told.builders, success=told.success)
+        made.active = not table.has_side_effects
+        keys = [(it.table(name), instance_id) for name, instance_id in self.bundle.sources]
+        made.sources = frozenset((owner.number, each) for owner, each in keys if owner and owner.instance(each))
+        if self.bundle.origin is not None:
+            owner, origin_id = it.table(self.bundle.origin[0]), self.bundle.origin[1]
+            made.origin = (owner.number, origin_id) if owner and owner.instance(origin_id) else None
+        table.instances.append(made)
+
+
+@dataclass(frozen=True)
+class Pin(Operation):
+    name = "pin"
+    is_at_once = True
+    pinned: ClassVar[bool] = True
+
+    table: str
+    instance_id: str
+
+    def call(self, vault: TableVault, process_id: str) -> str:
+        return vault.pin(self.table, self.instance_id, process_id=process_id)
+
+    def refuse(self, it: Model) -> frozenset[str]:
+        table = it.table(self.table)
+        return NOTHING if table and table.instance(self.instance_id) else WRONG
+
+    def locks(self, it: Model) -> tuple[LockRequest, ...]:
+        return locked(("s", Resource.instance(self.table, self.instance_id)))
+
+    def effect(self, it: Model, run: Process, new_id: str) -> None:
+        table = it.table(self.table)
+        instance = table and table.instance(self.instance_id)
+        assert instance
+        instance.pinned = self.pinned
+
+
+@dataclass(frozen=True)
+class Unpin(Pin):
+    name = "unpin"
+    pinned: ClassVar[bool] = False
+
+    def call(self, vault: TableVault, process_id: str) -> str:
+        return vault.unpin(self.table, self.instance_id, process_id=process_id)
+
+
+@dataclass(frozen=True)
+class Prune(Operation):
+    name = "prune"
+
+    keep: int
+
+    def call(self, vault: TableVault, process_id: str) -> str:
+        return str(vault.prune(self.keep, dry_run=False, process_id=process_id).process_id)
+
+    def refuse(self, it: Model) -> frozenset[str]:
+        return NOTHING if self.keep else WRONG
+
+    def locks(self, it: Model) -> tuple[LockRequest, ...]:
+        going = [("x", Resource.instance(table.name, each.instance_id)) for table, each in it.prunable(self.keep)]
+        return locked(("x", Resource("trash")), *going)
+
+    def effect(self, it: Model, run: Process, new_id: str) -> None:
+        # What it holds itself isn't in its way.
+        held, run.locks = run.locks, ()
+        going = it.prunable(self.keep)
+        run.locks = held
+        mine = {request.resource for request in held}
+        for table, instance in going:
+            if Resource.instance(table.name, instance.instance_id) in mine:
+                table.instances.remove(instance)
+
+
+@dataclass(frozen=True)
 class CreateBuilder(Operation):
     name = "create_builder_file"
 
@@ -441,10 +554,20 @@ class Execute(Operation):
     version: str = "base"
     force: bool = False
     on_change: str = field(default="error", compare=False)
+    until: str | None = field(default=None, compare=False)
+    budget: int | None = field(default=None, compare=False)
+    existing: str = field(default="auto", compare=False)
 
     def call(self, vault: TableVault, process_id: str) -> str:
         return vault.execute_instance(
-            self.table, self.version, self.force, process_id=process_id, on_change=self.on_change
+            self.table,
+            self.version,
+            self.force,
+            process_id=process_id,
+            on_change=self.on_change,
+            until=self.until or "",
+            budget=None if self.budget is None else {"rows": self.budget},
+            existing=self.existing,
         )
 
     def refuse(self, it: Model) -> frozenset[str]:
@@ -454,7 +577,9 @@ class Execute(Operation):
         table = it.table(self.table)
         assert table is not None
         found = it.plan(table, temporary)
-        return frozenset(found) if isinstance(found, set) else NOTHING
+        if isinstance(found, set):
+            return frozenset(found)
+        return NOTHING if self.until is None or self.until in found.order else frozenset({"TVBuilderError"})
 
     def locks(self, it: Model) -> tuple[LockRequest, ...]:
         table, temporary = it.table(self.table), it.temporary(self.table, self.version)
@@ -476,11 +601,11 @@ class Execute(Operation):
         table = it.table(self.table)
         assert table is not None
         assert run.plan is not None
-        table.temporaries.pop(self.version)
-        made = model.make(run.plan, run.cells, run.steps)
+        temporary = table.temporaries.pop(self.version)
+        made = model.make(run.plan, run.cells, run.steps, run.skipped)
         assert made.error is None
         instance = Instance(new_id, self.version, made.columns, made.pages, dict(run.plan.recipes))
-        instance.sources = run.plan.sources
+        instance.sources, instance.origin = run.plan.sources, temporary.origin
         table.instances.append(instance)
 
     def keep_part(self, it: Model, run: Process, new_id: str) -> None:
@@ -488,11 +613,11 @@ class Execute(Operation):
         table = it.table(self.table)
         assert table is not None
         assert run.plan is not None
-        table.temporaries.pop(self.version)
+        temporary = table.temporaries.pop(self.version)
         columns = model.partial(run.plan, run.cells, has_old=run.with_old)
         pages = {str(name): model.content_of(str(name)) for name in columns.get("page", []) if name is not None}
         instance = Instance(new_id, self.version, columns, pages, dict(run.plan.recipes), success=False)
-        instance.sources = run.plan.sources
+        instance.sources, instance.origin = run.plan.sources, temporary.origin
         table.instances.append(instance)
 
     def silence(self, it: Model) -> list[Instance]:

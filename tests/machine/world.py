@@ -13,6 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from tablevault_like.layout import Layout
+from tablevault_like.model import Pause
+from tablevault_like.process import context
+from tablevault_like.process.run import LOCAL_RUNS
+
 
 class Trouble(Exception):  # noqa: N818 - a word that no message of ours has
     """What user code raises."""
@@ -26,6 +31,7 @@ class Fault(Enum):
     EXIT = "raises SystemExit"
     UNFIT = "returns what can't be kept"
     SIGNAL = "meets Ctrl-C"
+    PAUSE = "is asked to pause"
     KILL = "is killed"
 
     @property
@@ -40,6 +46,7 @@ _RAISED = {
     Fault.EXIT: "SystemExit",
     Fault.UNFIT: "TVTableError",
     Fault.SIGNAL: "KeyboardInterrupt",
+    Fault.PAUSE: "TVPausedError",
     Fault.KILL: "",
 }
 
@@ -52,16 +59,24 @@ class World:
     vault_dir: Path
     fault: Fault | None = None
     countdown: int = 0
-    has_struck: bool = False
+    struck: tuple[str, str, tuple[int, ...]] | None = None
+    """The process, the builder and the rows that the fault has befallen."""
     _read: int = 0
 
     def arm(self, fault: Fault | None, countdown: int) -> None:
-        self.fault, self.countdown, self.has_struck = fault, countdown, False
+        self.fault, self.countdown, self.struck = fault, countdown, None
 
     def disarm(self) -> bool:
         """Return whether the fault has happened. Nothing more happens."""
         self.fault = None
-        return self.has_struck
+        return self.struck is not None
+
+    def strike(self, who: str, rows: tuple[int, ...]) -> str:
+        """Note that the fault happens, and return the process that it befalls."""
+        process = context.current(Layout(self.vault_dir).root)
+        assert process is not None
+        self.struck = (process.process_id, who, rows)
+        return process.process_id
 
     def note(self, what: str, who: str, row: int) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -85,37 +100,41 @@ current: World | None = None
 """The world of the vault that is under test."""
 
 
-def enter(who: str, row: int) -> None:
-    """Begin the call for a row."""
+def enter(who: str, *rows: int) -> None:
+    """Begin the call for a row, or for those of a batch."""
     world = _world()
-    world.note("enter", who, row)
+    for row in rows:
+        world.note("enter", who, row)
     if world.fault is None:
         return
     world.countdown -= 1
     if world.countdown != 0 or world.fault is Fault.UNFIT:
         return
-    world.has_struck = True
+    process_id = world.strike(who, rows)
     match world.fault:
         case Fault.RAISE:
-            raise Trouble(f"row {row} of {who}")
+            raise Trouble(f"{rows} of {who}")
         case Fault.INTERRUPT:
             raise KeyboardInterrupt
         case Fault.EXIT:
             raise SystemExit(3)
         case Fault.SIGNAL:
             os.kill(os.getpid(), signal.SIGINT)
+        case Fault.PAUSE:
+            LOCAL_RUNS[process_id].ask_to_pause(Pause("bob asked for it", is_by_caller=False))
         case Fault.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave(who: str, row: int, value: Any) -> Any:
-    """End the call for a row, and return what the function is to return for it."""
+def leave(who: str, rows: int | list[int], value: Any) -> Any:
+    """End the call for a row, or for those of a batch, and return what the function is to return for it."""
     world = _world()
     if world.fault is Fault.UNFIT and world.countdown == 0:
+        world.strike(who, tuple([rows] if isinstance(rows, int) else rows))
         world.fault = None
-        world.has_struck = True
         return object()
-    world.note("leave", who, row)
+    for row in [rows] if isinstance(rows, int) else rows:
+        world.note("leave", who, row)
     return value
 
 

@@ -150,7 +150,7 @@ class TestChildrenInTheSameInterpreter:
         assert children(vault) == ["paused", "paused"]
         finish(vault, calls)
 
-    def test_can_be_paused_without_it(self, vault: TableVault, calls: Calls) -> None:
+    def test_can_be_paused_by_themselves(self, vault: TableVault, calls: Calls) -> None:
         start(vault)
         with gates("row") as (row,):
             running = Background(vault.execute_instance, "outer", process_id=ID)
@@ -159,11 +159,11 @@ class TestChildrenInTheSameInterpreter:
             vault.pause_process(f"{ID}.make.1.1")
             hear(vault, f"{ID}.make.1.1")
             row.open()
-            with pytest.raises(TVPausedError, match=r"Process 'nightly\.make\.1\.1' was paused"):
+            with pytest.raises(TVPausedError, match=r"'nightly\.make\.1\.1', which its code called, is paused"):
                 running.result()
 
-        # What its function raised pauses the parent, as any error does; the other child wasn't touched by that.
-        assert not vault.get_process(ID).paused_on_request
+        # The parent can't be done without it, and is paused, too; the other child wasn't touched by that.
+        assert vault.get_process(ID).paused_on_request
         assert children(vault) == ["completed", "paused"]
         vault.execute_instance("outer", process_id=ID)
         assert calls() == MADE - Counter(["make a"]) + WORKED
