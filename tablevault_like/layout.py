@@ -163,6 +163,12 @@ class ProcessLayout:
     def staged_instance(self, instance_id: str) -> InstanceLayout:
         return InstanceLayout(self.staging / instance_id)
 
+    def owns(self, path: Path) -> bool:
+        """Tell whether something in the folder bears a name that a worker gives."""
+        journal = self.rows.with_name(f"{self.rows.name}-journal")
+        own = (self.worker_lock, self.rows, journal, self.staging, self.pinned, self.pinned_frame, self.bundle)
+        return path in (*own, self.output_log, self.frame("").parent)
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -63,6 +63,11 @@ def without_trash(found: State) -> State:
     return without(found, r"metadata/trash/.*")
 
 
+def without_modes(found: State) -> State:
+    """Leave out the permissions of files."""
+    return {**found, "files": {path: what.rpartition(" ")[2] for path, what in found["files"].items()}}
+
+
 def without(found: State, *names: str) -> State:
     """Leave out the files that match one of these patterns."""
     unwanted = re.compile("|".join(names))
@@ -115,16 +120,18 @@ def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
 
 def assert_sound(vault_dir: Path) -> None:
     """Hold a vault in which no process is under way to what is always true."""
+    assert unsound(vault_dir) == []
+
+
+def unsound(vault_dir: Path) -> list[str]:
+    """Return what is wrong with a vault in which no process is under way."""
     with closing(_connect(vault_dir)) as db:
-        assert [row[0] for row in db.execute("PRAGMA integrity_check")] == ["ok"]
-        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
-    found = state(vault_dir)
-    assert found["rows"]["live processes"] == []
-    assert found["rows"]["locks"] == []
-    assert found["rows"]["waiters"] == []
-    assert litter(vault_dir) == []
-    for instance in _materialized(vault_dir):
-        assert_whole(instance)
+        found = [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        found += [f"a row refers to nothing: {tuple(row)}" for row in db.execute("PRAGMA foreign_key_check")]
+    rows = state(vault_dir)["rows"]
+    found += [f"{kind}: {each}" for kind in ("live processes", "locks", "waiters") for each in rows[kind]]
+    found += [f"litter: {each}" for each in litter(vault_dir)]
+    return found + [line for instance in _materialized(vault_dir) for line in damaged(*instance)]
 
 
 def litter(vault_dir: Path) -> list[str]:
@@ -161,22 +168,29 @@ def litter(vault_dir: Path) -> list[str]:
 
 def assert_whole(instance: Path) -> None:
     """Hold a materialized instance to its manifest: every file of it is there and is what it was."""
-    listed = json.loads((instance / "manifest.json").read_text())["files"]
+    assert damaged(instance) == []
+
+
+def damaged(instance: Path, manifest_sha256: str | None = None) -> list[str]:
+    """Return which files of an instance aren't what its manifest says, or the manifest isn't what is known of it."""
+    manifest = instance / "manifest.json"
+    if not manifest.is_file():
+        return [f"{instance.name} has no manifest"]
+    wanted = {name: each["sha256"] for name, each in json.loads(manifest.read_text())["files"].items()}
     there = {path.relative_to(instance).as_posix(): _sha256(path) for path in instance.rglob("*") if path.is_file()}
-    there.pop("manifest.json")
-    assert there == {name: each["sha256"] for name, each in listed.items()}
+    found = there.pop(manifest.name)
+    other = [] if manifest_sha256 in (None, found) else [f"{instance.name}: the manifest isn't that of the catalog"]
+    return other + differences(there, wanted, instance.name)
 
 
-def _materialized(vault_dir: Path) -> Iterator[Path]:
+def _materialized(vault_dir: Path) -> Iterator[tuple[Path, str]]:
     with closing(_connect(vault_dir)) as db:
         rows = db.execute(
             "SELECT tables.*, instance_id, manifest_sha256 FROM instances JOIN tables USING (table_id)"
             " WHERE instances.status = 'materialized' AND instances.deleted_at IS NULL"
         ).fetchall()
     for row in rows:
-        instance = vault_dir / _lies_in(vault_dir, row) / row["instance_id"]
-        assert _sha256(instance / "manifest.json") == row["manifest_sha256"]
-        yield instance
+        yield vault_dir / _lies_in(vault_dir, row) / row["instance_id"], row["manifest_sha256"]
 
 
 def _lies_in(vault_dir: Path, table: sqlite3.Row) -> str:

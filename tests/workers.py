@@ -113,10 +113,10 @@ class Worker:
         """Let it go on from where it waits."""
         self._connection.send("go")
 
-    def result(self) -> Any:
+    def result(self, *, patience: float = PATIENCE) -> Any:
         """Wait for the end of the task and return what it returned, or raise what it raised."""
         try:
-            kind, value = self._receive()
+            kind, value = self._receive(patience)
         except EOFError:
             kind, value = "raised", Trouble(f"the worker ended without a word: {self.end()}")
         self.end()
@@ -158,8 +158,8 @@ class Worker:
         self._process.close()
         self._connection.close()
 
-    def _receive(self) -> tuple[str, Any]:
-        assert self._connection.poll(PATIENCE), "the worker says nothing"
+    def _receive(self, patience: float = PATIENCE) -> tuple[str, Any]:
+        assert self._connection.poll(patience), "the worker says nothing"
         found: tuple[str, Any] = self._connection.recv()
         return found
 

@@ -105,7 +105,7 @@ def tidy(journal: Journal) -> None:
                 put_away_table(journal, folder, process_id)
     for record in live:
         with _logged():
-            if record.next_folder is not None or not journal.layout.table(record.folder).description.is_file():
+            if record.next_folder is not None or not descriptions.is_written(journal.layout.table(record.folder)):
                 follow_table(journal, record.name)
             _tidy_instances(journal, record)
         with _logged():

@@ -148,6 +148,8 @@ def withdraw(run: Run, temporary: InstanceRecord, instance_id: str) -> None:
     staged = run.files.staged_instance(instance_id)
     if placed.folder.is_dir() and not staged.folder.exists():
         with run.fenced():
+            # What was placed is durable; the folder that it was made in need not be.
+            files.make_directory(run.files.staging)
             files.place(placed.folder, staged.folder)
     if staged.folder.is_dir():
         files.unprotect_tree(staged.folder)

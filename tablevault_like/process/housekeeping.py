@@ -37,6 +37,9 @@ def dismiss(layout: Layout, process_id: str) -> None:
 
 
 def is_left(layout: Layout, process_id: str) -> bool:
-    """Tell whether a folder of that name is one that a worker has made. The first thing in it is the worker lock."""
+    """Tell whether a folder of that name is one that a worker has made: all that is in it bears a name of ours.
+
+    The worker lock is the first thing in it, but when power is lost while it is removed, other things may remain.
+    """
     place = layout.process(process_id)
-    return place.worker_lock.is_file() or (place.folder.is_dir() and not any(place.folder.iterdir()))
+    return place.folder.is_dir() and all(map(place.owns, place.folder.iterdir()))

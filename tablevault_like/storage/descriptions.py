@@ -57,10 +57,19 @@ def describe_instance(record: InstanceRecord) -> dict[str, object]:
     }
 
 
+def is_written(place: TableLayout) -> bool:
+    """Tell whether a table's description is there, and was not being written when its worker died."""
+    return place.description.is_file() and not _draft(place.description).exists()
+
+
 def _write(path: Path, fields: Mapping[str, object]) -> None:
-    draft = path.with_suffix(".yaml.new")
+    draft = _draft(path)
     draft.write_text(_text(fields), encoding="utf-8")
     draft.replace(path)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_suffix(".yaml.new")
 
 
 def _text(fields: Mapping[str, object]) -> str:

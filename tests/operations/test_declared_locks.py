@@ -15,7 +15,7 @@ from tablevault_like.model import LockMode, LockRequest, Resource
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.operation import REGISTRY
 from tests import held
-from tests.library import ATTEMPTS, Call, scores
+from tests.library import ATTEMPTS, Attempt, scores
 
 PAGE = held.CHECKOUT / "docs" / "processes-and-failures.md"
 HEAD = "| operation | nobody else may change | nobody may delete |"
@@ -123,13 +123,14 @@ MORE: dict[str, list[Do]] = {
 """What shows locks that the attempts of the library don't."""
 
 
-def named(call: Call, vault: TableVault, made: str) -> str:
-    return call(vault, made, "p")
+def try_out(attempt: Attempt, shared: Path, vault: TableVault, made: str) -> None:
+    attempt.prepare(Path(vault.db_dir), shared)
+    attempt.call(vault, made, "p")
 
 
-def attempts(operation: str) -> list[Do]:
-    calls = [each.call for each in ATTEMPTS if each.operation == operation]
-    return [*(partial(named, call) for call in calls), *MORE.get(operation, [])]
+def attempts(operation: str, shared: Path) -> list[Do]:
+    found = [each for each in ATTEMPTS if each.kind == operation]
+    return [*(partial(try_out, each, shared) for each in found), *MORE.get(operation, [])]
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_what_it_says_is_what_is_declared(
     operation: str, library_dir: Path, made: str, tmp_path: Path, declared: dict[str, list[LockRequest]]
 ) -> None:
     locks = []
-    for number, do in enumerate(attempts(operation)):
+    for number, do in enumerate(attempts(operation, library_dir)):
         vault_dir = Path(shutil.copytree(library_dir / "vault", tmp_path / str(number) / "vault"))
         declared.clear()
         do(TableVault(vault_dir, "ada"), made)
