@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,5 +80,5 @@ def step(vault: TableVault, process_id: str, name: str) -> StepRecord:
 
 def recorded(vault: TableVault, process_id: str) -> list[tuple[Any, ...]]:
     """Return builder, row, status, attempts, cost and tokens of each row that is recorded."""
-    with sqlite3.connect(Layout(Path(vault.db_dir)).process(process_id).rows) as store:
+    with closing(sqlite3.connect(Layout(Path(vault.db_dir)).process(process_id).rows)) as store:
         return store.execute("SELECT builder, row, status, attempts, cost, tokens, inputs FROM results").fetchall()

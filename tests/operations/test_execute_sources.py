@@ -129,8 +129,9 @@ class TestTheLog:
             def emit(self, record: logging.LogRecord) -> None:
                 if record.getMessage().startswith("Checkpoint saved"):
                     import sqlite3
+                    from contextlib import closing
 
-                    with sqlite3.connect(path) as store:
+                    with closing(sqlite3.connect(path)) as store:
                         counts.append(store.execute("SELECT count(*) FROM results").fetchone()[0])
 
         looking = Looking()
@@ -350,9 +351,10 @@ class TestCheckpoint:
         rows = Layout(Path(vault.db_dir)).process("p").rows
         code = f"""
 import sqlite3
+from contextlib import closing
 from tablevault_like import checkpoint
 def recorded():
-    with sqlite3.connect({str(rows)!r}) as store:
+    with closing(sqlite3.connect({str(rows)!r})) as store:
         return store.execute("SELECT count(*) FROM results WHERE status = 'done'").fetchone()[0]
 def pages():
     for number in range(50):
@@ -373,10 +375,11 @@ def pages():
         rows = Layout(Path(vault.db_dir)).process("p").rows
         code = f"""
 import sqlite3
+from contextlib import closing
 from tablevault_like import checkpoint
 def rows(): yield from range(12)
 def recorded():
-    with sqlite3.connect({str(rows)!r}) as store:
+    with closing(sqlite3.connect({str(rows)!r})) as store:
         return store.execute("SELECT count(*) FROM results WHERE builder = 'seen'").fetchone()[0]
 def look(n):
     checkpoint()
