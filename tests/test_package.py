@@ -77,7 +77,6 @@ FIELDS: dict[type[errors.TableVaultError], dict[str, Any]] = {
     errors.FencedError: {"process_id": "p1"},
     errors.TVPausedError: {"process_id": "p1"},
     errors.TVTimeoutError: {"process_id": "p1"},
-    errors.TVRowsError: {"failed": {"loud": 3}},
     errors.TVTableError: {"column": "score", "row": 3},
     errors.TVRowsError: {"failed": {"scores": 2}},
     errors.TVFileError: {"path": "metadata/catalog.sqlite"},

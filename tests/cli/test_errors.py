@@ -23,7 +23,6 @@ KINDS = {
     tv_errors.TVTableError: ExitCode.VALUE,
     tv_errors.TVArtifactError: ExitCode.VALUE,
     tv_errors.TVFileError: ExitCode.FILE,
-    tv_errors.TVRowsError: ExitCode.USER_CODE,
 }
 
 

@@ -15,6 +15,17 @@ from tests.tables import write_code
 __all__ = ["counted_calls", "words_vault"]
 
 
+def pause_from_a_builder_on(vault: TableVault, calls: Calls) -> None:
+    """Pause a second run, which takes the builder ``louder`` anew, in that builder."""
+    again(vault)
+    vault.execute_instance("words")
+    again(vault)
+    calls.clear()
+    calls.fail("louder", 2)
+    with pytest.raises(ConnectionError):
+        vault.execute_instance("words", process_id="p", from_builder="louder")
+
+
 class TestStages:
     def test_until_a_builder_and_on(self, vault: TableVault, calls: Calls) -> None:
         again(vault)
@@ -57,13 +68,7 @@ class TestStages:
         assert [reason.cause for reason in plan.builder("whole").reasons] == [Cause.SETTING]
 
     def test_a_process_has_kept_where_it_began(self, vault: TableVault, calls: Calls) -> None:
-        again(vault)
-        vault.execute_instance("words")
-        again(vault)
-        calls.clear()
-        calls.fail("louder", 2)
-        with pytest.raises(ConnectionError):
-            vault.execute_instance("words", process_id="p", from_builder="louder")
+        pause_from_a_builder_on(vault, calls)
 
         # It is resumed without the builder: those that it began anew with still reuse nothing.
         plan = foretold(vault, "words", calls, process_id="p")
@@ -76,13 +81,7 @@ class TestStages:
         }
 
     def test_a_process_goes_on_with_the_builder_that_it_began_with(self, vault: TableVault, calls: Calls) -> None:
-        again(vault)
-        vault.execute_instance("words")
-        again(vault)
-        calls.clear()
-        calls.fail("louder", 2)
-        with pytest.raises(ConnectionError):
-            vault.execute_instance("words", process_id="p", from_builder="louder")
+        pause_from_a_builder_on(vault, calls)
 
         plan = foretold(vault, "words", calls, process_id="p", from_builder="louder")
 
