@@ -9,9 +9,8 @@ from tablevault_like.mapping.rows import map_rows
 from tablevault_like.model import ProcessRecord, Result, Row, State
 from tablevault_like.process.context import checkpoint
 from tablevault_like.process.runner import Outcome
+from tablevault_like.release import __version__
 from tablevault_like.vault import TableVault
-
-__version__ = "0.1.0"
 
 # Whoever wants to see what is logged says so; nothing is printed of its own accord.
 logging.getLogger("tablevault_like").addHandler(logging.NullHandler())

@@ -104,6 +104,19 @@ def offsets(given: object) -> dict[str, int]:
     return {name: int(offset) for name, offset in given.items()}
 
 
+def positive(name: str, given: object) -> int:
+    """Return a number of things, 1 or more.
+
+    >>> positive("kills", 0)
+    Traceback (most recent call last):
+    tablevault_like.errors.TVArgumentError: kills must be a whole number, 1 or more, not 0.
+    """
+    found = 0 if isinstance(given, bool) or not isinstance(given, numbers.Integral) else int(given)
+    if found >= 1:
+        return min(found, _MOST)
+    raise TVArgumentError(f"{name} must be a whole number, 1 or more, not {_shown(given)}.")
+
+
 def count(name: str, given: object) -> int:
     """Return a number of things, 0 or more.
 

@@ -22,17 +22,18 @@ from typing import Any
 
 import tablevault_like.operations  # noqa: F401 - registers every operation
 from tablevault_like import displays, errors
-from tablevault_like.catalog import Catalog
+from tablevault_like.catalog import Catalog, processes
+from tablevault_like.catalog.processes import ProcessRow
 from tablevault_like.errors import Location, TableVaultError, TVProcessError, message_of
 from tablevault_like.layout import Layout
-from tablevault_like.locks import WorkerLock
+from tablevault_like.locks import lock_of
 from tablevault_like.model import State, new_process_id
 from tablevault_like.process import context
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.operation import Operation, rebuild
 from tablevault_like.process.runner import Runner
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach
 
 _POLL_SECONDS = 0.02
 _REPORT_BYTES = 32_000
@@ -48,7 +49,7 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
     Raises what the operation raises before that: wrong arguments, locks that can't be had in time. What it raises
     later, however soon, is in its record.
     """
-    journal, begun = runner.journal, runner.journal.now()
+    journal = runner.journal
     current = context.current(journal.layout.root)
     request = {
         "root": os.fspath(journal.layout.root),
@@ -59,9 +60,9 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
         "author": runner.author,
         "parent_id": runner.parent_id or (current.process_id if current else None),
         "lock_timeout": runner.lock_timeout,
+        "allow_network": journal.catalog.allows_network,
     }
-    found = journal.find(str(request["process_id"]))
-    before = None if found is None else found.epoch
+    before = _find(journal, str(request["process_id"]))
     worker = subprocess.Popen(
         [sys.executable, "-c", _BOOT, *sys.path],
         stdin=subprocess.PIPE,
@@ -77,7 +78,7 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
     with worker.stdout:
         try:
             while worker.poll() is None:
-                if _is_under_way(journal, str(request["process_id"]), before=before, begun=begun):
+                if _is_under_way(journal, str(request["process_id"]), before=before):
                     _take_exit_status(worker)
                     return str(request["process_id"])
                 time.sleep(_POLL_SECONDS)
@@ -87,7 +88,7 @@ def start(runner: Runner, operation: Operation, process_id: str | None) -> str:
             error.add_note(f"The worker of process {request['process_id']!r} was told to end.")
             raise
         report = worker.stdout.read()
-    if worker.returncode == 0 or _is_under_way(journal, str(request["process_id"]), before=before, begun=begun):
+    if worker.returncode == 0 or _is_under_way(journal, str(request["process_id"]), before=before):
         return str(request["process_id"])
     raise _reported_error(report, str(request["process_id"]))
 
@@ -97,13 +98,23 @@ def _take_exit_status(worker: subprocess.Popen[str]) -> None:
     threading.Thread(target=worker.wait, daemon=True).start()
 
 
-def _is_under_way(journal: Journal, process_id: str, *, before: int | None, begun: float) -> bool:
+def _find(journal: Journal, process_id: str) -> tuple[int, ProcessRow] | None:
+    """Return a process, and its number, which no other one of that id has had."""
+    with journal.catalog.snapshot() as db:
+        number, row = processes.number(db, process_id), processes.find(db, process_id)
+    return None if number is None or row is None else (number, row)
+
+
+def _is_under_way(journal: Journal, process_id: str, *, before: tuple[int, ProcessRow] | None) -> bool:
     """Tell whether the worker has claimed the process, and kept its inputs. It may have failed since."""
-    row = journal.find(process_id)
-    if row is None or row.epoch == before or row.started_at is None:
+    found = _find(journal, process_id)
+    if found is None or found[1].started_at is None:
         return False
+    number, row = found
+    if before is None or number != before[0]:
+        return True
     # An earlier process of that id may be ended first.
-    return row.created_at >= begun or row.state in (State.RUNNING, State.PAUSED, State.COMPLETED)
+    return row.epoch != before[1].epoch and row.state in (State.RUNNING, State.PAUSED, State.COMPLETED)
 
 
 def _reported_error(report: str, process_id: str) -> TableVaultError:
@@ -140,7 +151,7 @@ def main() -> int:
     layout = Layout(Path(request["root"]))
     report = _log_to(layout.process(request["process_id"]).output_log)
     runner = Runner(
-        Journal(Catalog(layout.catalog), layout, time.time),
+        Journal(Catalog(layout.catalog, allow_network=request["allow_network"]), layout, time.time),
         request["author"],
         parent_id=request["parent_id"],
         lock_timeout=request["lock_timeout"],
@@ -167,7 +178,7 @@ def _title(operation: Operation) -> str:
 def _forget_if_never_recorded(journal: Journal, process_id: str) -> None:
     """Remove the folder of a process that was refused before it was recorded: the caller was told why."""
     folder = journal.layout.process(process_id)
-    lock = WorkerLock(folder.worker_lock)
+    lock = lock_of(folder)
     if journal.find(process_id) is None and lock.acquire():
         if journal.find(process_id) is None:
             files.remove(folder.output_log)
@@ -176,9 +187,10 @@ def _forget_if_never_recorded(journal: Journal, process_id: str) -> None:
 
 def _log_to(path: Path) -> int:
     """Send all output to a file, and return a descriptor of the standard output that was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.check_no_link(path.parent.parent, path.parent)
+    reach.make_folders(path.parent)
     report = os.dup(1)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    log = reach.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)

@@ -87,6 +87,21 @@ def shown(title: str, *, wanted: bool | None = None, is_child: bool = False) -> 
         yield lambda step, progress, is_done: harmless.show(step, progress, is_done=is_done)
 
 
+def lines(title: str, *, wanted: bool | None = None) -> Callable[[str], None]:
+    """Return what is told in lines how far something is that has no bars: stderr, if that is a terminal, or the log."""
+    if wanted is False:
+        return lambda line: None
+    write = _print if wanted or _has_terminal() else log.info
+
+    def tell(line: str) -> None:
+        try:
+            write(f"{title}: {line}")
+        except Exception:
+            log.warning(_CAN_NOT, title, exc_info=True)
+
+    return tell
+
+
 class _Harmless(Display):
     """Passes on what it is told until that fails."""
 

@@ -15,6 +15,7 @@ Every error says what was wrong, where, and what to do next. Branches are by wha
     ├── TVArtifactError      (ValueError)    an artifact and its cell don't match
     ├── TVRowsError          (RuntimeError)  see ``get_errors``, and call again: only rows that failed are tried
     └── TVFileError          (OSError)       the disk refused, or what is on it is not what it should be
+        └── TVCheckpointError                what an unfinished process has kept is damaged: ``on_damage="recompute"``
 
 ``TVTableError`` and ``TVArtifactError`` are about what a user's function returned, so a process treats them like
 an exception from that function. All others are about what the caller asked for.
@@ -22,7 +23,7 @@ an exception from that function. All others are about what the caller asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -146,6 +147,28 @@ class TVFileError(TableVaultError, OSError):
     def __init__(self, message: str, *, path: Path | str | None = None) -> None:
         super().__init__(message)
         self.path = None if path is None else str(path)
+
+
+class TVCheckpointError(TVFileError):
+    """What an unfinished process has kept is damaged. The process stays as it is.
+
+    ``process_id`` names the process, ``path`` the file. ``builder`` and ``rows`` (positions) say what of it is lost;
+    they are ``None`` if that isn't known, or if it isn't about rows.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: Path | str | None = None,
+        process_id: str | None = None,
+        builder: str | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(message, path=path)
+        self.process_id = process_id
+        self.builder = builder
+        self.rows = None if rows is None else tuple(rows)
 
 
 def message_of(error: BaseException) -> str:

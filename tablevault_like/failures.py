@@ -45,7 +45,7 @@ class Failures:
             return self.of_process(name)
         if name in known:
             return self.of_table(name, which)
-        raise TVArgumentError(f"There is no process and no table {name!r}.{nearest(name, known)}")
+        raise TVArgumentError(f"There is no process and no table {name!r:.150}.{nearest(name, known)}")
 
     def of_process(self, process_id: str) -> pd.DataFrame:
         """Return those of a process; if it has ended, those of the instance that it made.
@@ -97,7 +97,7 @@ class Failures:
         from tablevault_like.builders.checkpoint import Checkpoint
         from tablevault_like.builders.failures import failures, missing, never_called, table_of, with_keys
         from tablevault_like.builders.partial import partial_frame
-        from tablevault_like.storage.rows import RowStore
+        from tablevault_like.storage.row_reader import RowReader
 
         folder = self.layout.process(process_id)
         if not folder.plan.exists() or not folder.rows.exists():
@@ -107,7 +107,7 @@ class Failures:
         def keys(names: Sequence[str]) -> pd.DataFrame:
             return partial_frame(folder, plan).frame
 
-        with RowStore.read(folder.rows) as store:
+        with RowReader.open(folder.rows) as store:
             failed = failures(plan, store, keys)
             if not self.missing:
                 return failed

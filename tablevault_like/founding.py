@@ -13,7 +13,7 @@ from tablevault_like.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault_like.layout import FORMAT_VERSION, Layout
 from tablevault_like.locks import is_held
 from tablevault_like.process import records
-from tablevault_like.storage import drafts, files
+from tablevault_like.storage import descriptions, drafts, files, networks
 
 _NOT_A_PLACE = (FileNotFoundError, NotADirectoryError, FileExistsError)
 
@@ -78,7 +78,7 @@ def check_unused(layout: Layout, db: Database, *, wanted: str) -> None:
     )
 
 
-def create(layout: Layout, *, author: str, description: str, replace: bool) -> None:
+def create(layout: Layout, *, author: str, description: str, replace: bool, allow_network: bool = False) -> None:
     """Make a vault in a folder that is empty or isn't there; with ``replace`` also in the place of another vault.
 
     Raises TVArgumentError for any other place, TVProcessError if the other vault is in use, and TVFileError if the disk
@@ -86,8 +86,9 @@ def create(layout: Layout, *, author: str, description: str, replace: bool) -> N
     """
     root = layout.root
     try:
-        _refuse_place(layout, replace=replace)
-        _put(layout, author=author, description=description, replace=replace)
+        networks.check(root, what=root, is_allowed=allow_network)
+        _refuse_place(layout, replace=replace, allow_network=allow_network)
+        _put(layout, author=author, description=description, replace=replace, allow_network=allow_network)
     except TVFileError:
         raise
     except PermissionError as error:
@@ -106,33 +107,36 @@ def create(layout: Layout, *, author: str, description: str, replace: bool) -> N
         ) from error
 
 
-def fill(layout: Layout, *, author: str, description: str) -> Catalog:
+def fill(layout: Layout, *, author: str, description: str, allow_network: bool = False) -> Catalog:
     """Put all that an empty vault has into a folder where nothing is yet. The caller syncs the folders."""
     for folder in (layout.code_functions, layout.metadata, layout.processes, layout.trash):
         folder.mkdir()
-    catalog = Catalog.create(layout.catalog)
+    catalog = Catalog.create(layout.catalog, allow_network=allow_network)
     with catalog.transaction() as db:
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        vaults.write(db, {"description": description, "author": author, "created": created})
+        described = {"description": description, "author": author, "created": created}
+        vaults.write(db, described)
+    descriptions.write_vault(layout.description, described)
     files.write_file(layout.marker, f"tablevault_like {FORMAT_VERSION}\n")
     return catalog
 
 
-def _put(layout: Layout, *, author: str, description: str, replace: bool) -> None:
+def _put(layout: Layout, *, author: str, description: str, replace: bool, allow_network: bool) -> None:
     """Make a vault under another name beside its place, then rename it: it is there as a whole or not at all."""
     root = layout.root
     files.make_directory(root.parent)
     with drafts.draft(root, drafts.Kind.CREATING, mode=0o777) as folder:
-        fill(Layout(folder), author=author, description=description)
+        fill(Layout(folder), author=author, description=description, allow_network=allow_network)
         files.sync_tree(folder)
-        _refuse_place(layout, replace=replace)  # somebody may have put something there meanwhile
+        # Somebody may have put something there meanwhile.
+        _refuse_place(layout, replace=replace, allow_network=allow_network)
         if replace and layout.marker.is_file():
             files.remove(root)
         folder.rename(root)
         files.sync_directory(root.parent)
 
 
-def _refuse_place(layout: Layout, *, replace: bool) -> None:
+def _refuse_place(layout: Layout, *, replace: bool, allow_network: bool) -> None:
     root = layout.root
     check_outside(root)
     if layout.marker.is_file():
@@ -140,7 +144,7 @@ def _refuse_place(layout: Layout, *, replace: bool) -> None:
             raise TVArgumentError(
                 f"There is a vault at {root} already. Open it without create=True, or give replace=True."
             )
-        with closing(Catalog(layout.catalog)) as catalog, catalog.snapshot() as db:
+        with closing(Catalog(layout.catalog, allow_network=allow_network)) as catalog, catalog.snapshot() as db:
             check_unused(layout, db, wanted="replaced")
     elif root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise TVArgumentError(

@@ -4,17 +4,19 @@
 
     <vault>/
       .tablevault                        marks the directory; holds the format version
+      description.yaml                   a copy for people
       code_functions/<module>.py
       <table folder>/
         description.yaml                 a copy for people
         artifacts/
-        TEMP_<version>/builders/<builder>.yaml, artifacts/, table.parquet (the frame of a reverted run),
-                       results/<digits>/ (what was imported for it)
+        TEMP_<version>/builders/<builder>.yaml, artifacts/, description.yaml, table.parquet (the frame of a
+                       reverted run), results/<digits>/ (what was imported for it)
         <instance id>/table.parquet, builders/, code/, artifacts/, manifest.json, provenance/
       metadata/
         catalog.sqlite
-        processes/<process id>/          worker.lock, rows.sqlite, frame.parquet, staging/, pinned/, bundle/,
-                                         output.log
+        reserve                          room that is kept for the end of a process on a full disk
+        processes/<process id>/          worker.lock, process.json, rows.sqlite, frame.parquet, staging/, pinned/,
+                                         bundle/, output.log
         trash/
 """
 
@@ -114,6 +116,11 @@ class ProcessLayout:
         return self.folder / "rows.sqlite"
 
     @property
+    def record(self) -> Path:
+        """What the process is, for the case that the catalog is lost."""
+        return self.folder / "process.json"
+
+    @property
     def staging(self) -> Path:
         return self.folder / "staging"
 
@@ -165,9 +172,9 @@ class ProcessLayout:
 
     def owns(self, path: Path) -> bool:
         """Tell whether something in the folder bears a name that a worker gives."""
-        journal = self.rows.with_name(f"{self.rows.name}-journal")
-        own = (self.worker_lock, self.rows, journal, self.staging, self.pinned, self.pinned_frame, self.bundle)
-        return path in (*own, self.output_log, self.frame("").parent)
+        own = (self.worker_lock, self.staging, self.pinned, self.pinned_frame, self.bundle, self.output_log)
+        # A journal, a draft and what was damaged lie beside the file, under its name.
+        return path in (*own, self.frame("").parent) or path.name.startswith((self.rows.name, f"{self.record.stem}."))
 
 
 @dataclass(frozen=True)
@@ -213,6 +220,10 @@ class Layout:
 
     def process(self, process_id: str) -> ProcessLayout:
         return ProcessLayout(self.processes / process_id)
+
+    @property
+    def reserve(self) -> Path:
+        return self.metadata / "reserve"
 
     @property
     def trash(self) -> Path:

@@ -11,8 +11,10 @@ The file names its last holder (host, pid, when that pid started), for showing a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
@@ -25,9 +27,14 @@ from typing import TYPE_CHECKING
 from filelock import Timeout, UnixFileLock
 
 from tablevault_like.errors import TVFileError
+from tablevault_like.layout import ProcessLayout
+from tablevault_like.storage import files, reach
+from tablevault_like.storage.documents import parsed
 
 if TYPE_CHECKING:
     import psutil
+
+log = logging.getLogger("tablevault_like")
 
 _CLAIM_SECONDS = 0.25
 _POLL_SECONDS = 0.005
@@ -62,6 +69,11 @@ class Worker:
 @cache
 def _this_worker(pid: int) -> Worker:
     return Worker(host=socket.gethostname(), boot=_boot_id(), pid=pid, started=_started(pid))
+
+
+if hasattr(os, "register_at_fork"):
+    # A fork may have the pid of an ancestor that has ended.
+    os.register_at_fork(after_in_child=_this_worker.cache_clear)
 
 
 def _started(pid: int) -> float:
@@ -108,14 +120,14 @@ class WorkerLock:
         except BaseException:
             # What was interrupted, or refused by the disk, leaves no empty folder behind.
             with suppress(OSError):
-                self.path.parent.rmdir()
+                reach.remove_folder(self.path.parent)
             raise
 
     def _acquire(self) -> bool:
         deadline = time.monotonic() + _CLAIM_SECONDS
         while True:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                reach.make_folders(self.path.parent)
             except PermissionError as error:
                 raise TVFileError(
                     f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this "
@@ -130,18 +142,36 @@ class WorkerLock:
 
     def _acquire_existing(self, timeout: float) -> bool:
         try:
-            self._lock.acquire(timeout=timeout, poll_interval=_POLL_SECONDS)
+            with files.naming(self.path):
+                self._lock.acquire(timeout=timeout, poll_interval=_POLL_SECONDS)
         except Timeout:
             return False
         return True
 
     def release(self) -> None:
-        """Let go of the process. Nothing happens if this object doesn't hold the lock."""
-        self._lock.release(force=True)
+        """Let go of the process. Nothing happens if this object doesn't hold the lock.
+
+        A disk that refuses even that is no reason to forget what else went wrong: the lock ends with this worker.
+        """
+        try:
+            self._lock.release(force=True)
+        except OSError:
+            log.warning("%s can't be unlocked before this Python ends", self.path, exc_info=True)
 
     @property
     def is_mine(self) -> bool:
         return self._lock.is_locked
+
+
+def lock_of(place: ProcessLayout) -> WorkerLock:
+    """Return the worker lock of a process.
+
+    Raises TVFileError if its folder, one of the two above it, or anything in it is a link.
+    """
+    files.check_no_link(*list(place.folder.parents)[:2], place.folder)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        files.check_no_link(*place.folder.iterdir())
+    return WorkerLock(place.worker_lock)
 
 
 def is_held(path: Path) -> bool:
@@ -163,12 +193,19 @@ def is_held(path: Path) -> bool:
 def read_worker(path: Path) -> Worker | None:
     """Return who holds, or last held, the lock at ``path``, if the file tells."""
     try:
-        return Worker(**json.loads(path.read_text()))
+        return Worker(**parsed(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _write_worker(descriptor: int) -> None:
+    # Over what is there, and only then cut off: that needs no room on a disk that is full.
     text = json.dumps(asdict(Worker.this())).encode()
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text, 0)
+    try:
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # Nothing is decided by it, so it may be missing; but nobody else may be taken for the worker.
+        os.ftruncate(descriptor, 0)

@@ -122,6 +122,13 @@ class OnChange(StrEnum):
     KEEP = "keep"
 
 
+class OnDamage(StrEnum):
+    """What a resume does when something that the process has kept is damaged."""
+
+    ERROR = "error"
+    RECOMPUTE = "recompute"
+
+
 class OnError(StrEnum):
     """What a row that fails means for the others: they stop, they go on, or it is left empty."""
 

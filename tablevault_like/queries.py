@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -133,7 +133,10 @@ def _answered(connection: Any, sql: str, parameters: Parameters | None) -> pa.Ta
         try:
             return answer.result()
         except KeyboardInterrupt:
-            connection.interrupt()
+            # One that comes before the query has begun to run is lost.
+            while not answer.done():
+                connection.interrupt()
+                wait([answer], timeout=0.05)
             raise
 
 

@@ -6,7 +6,6 @@ file that has vanished means that the catalog has changed since it was read, so 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from tablevault_like.model import (
 from tablevault_like.operations import trash
 from tablevault_like.operations.trash import TrashRecord
 from tablevault_like.storage import artifacts, descriptions, files, places
+from tablevault_like.storage.documents import parsed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +185,7 @@ class Reader:
             **descriptions.describe_instance(record),
             "columns": {column.name: column.dtype for column in columns},
             "dependencies": [list(source) for source in sources],
-            **({} if imported is None else {"imported": json.loads(imported)}),
+            **({} if imported is None else {"imported": parsed(imported)}),
             **({"reused": reused} if reused else {}),
         }
 
@@ -349,7 +349,7 @@ def _wanted(found: Found, part: Part) -> Filter | None:
 def _reused(place: InstanceLayout) -> list[object]:
     """Return what an instance has taken over from imported results."""
     try:
-        return list(json.loads((place.provenance / "reused.json").read_text(encoding="utf-8"))["reused"])
+        return list(parsed((place.provenance / "reused.json").read_text(encoding="utf-8"))["reused"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

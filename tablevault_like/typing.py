@@ -9,6 +9,8 @@ from tablevault_like.archive.progress import Observer, Progress, Stage
 from tablevault_like.archive.spool import LeftOut
 from tablevault_like.archive.unpacking import Restored
 from tablevault_like.bundles.packing import Exported
+from tablevault_like.chaos.report import BuilderCalls, ChaosReport, Death, Harm, Trial, Verdict, Violation
+from tablevault_like.check import CheckReport, Finding, Kind, Rebuilt, Severity
 from tablevault_like.comparison.records import Difference, DtypeChange, RowChanges, SchemaChanges
 from tablevault_like.model import Column, ErrorRecord, StepRecord, StopIntent
 from tablevault_like.monitor.predictions import (
@@ -37,17 +39,24 @@ __all__ = [
     "Action",
     "Archived",
     "ArtifactFile",
+    "BuilderCalls",
     "BuilderForecast",
     "Cause",
     "CellHistory",
     "Certainty",
+    "ChaosReport",
+    "CheckReport",
     "Column",
+    "Death",
     "Difference",
     "DtypeChange",
     "ErrorRecord",
     "Exported",
     "Filters",
+    "Finding",
+    "Harm",
     "Inspection",
+    "Kind",
     "LeftOut",
     "Observer",
     "Parameters",
@@ -58,14 +67,19 @@ __all__ = [
     "Pruning",
     "QuickCheck",
     "Reason",
+    "Rebuilt",
     "Removed",
     "Restored",
     "RowChanges",
     "RowState",
     "SchemaChanges",
+    "Severity",
     "SourceRows",
     "Stage",
     "StepRecord",
     "StopIntent",
     "TrashRecord",
+    "Trial",
+    "Verdict",
+    "Violation",
 ]

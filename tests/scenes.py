@@ -13,7 +13,7 @@ import pytest
 
 from tablevault_like import TableVault
 from tablevault_like.layout import Layout
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 from tests import library
 from tests.workers import CALLS_VARIABLE, Fault, Worker, Workers
 
@@ -34,7 +34,7 @@ class Scene:
 
     def recorded(self, process_id: str, builder: str) -> int:
         """Return how many rows of a builder a process has done and recorded."""
-        with RowStore.read(Layout(self.vault_dir).process(process_id).rows) as store:
+        with RowReader.open(Layout(self.vault_dir).process(process_id).rows) as store:
             return store.counts(builder).done
 
 

@@ -29,7 +29,7 @@ _ROWS = {
     "waiters": "SELECT process_id FROM waiters ORDER BY process_id",
     "live processes": "SELECT process_id, state FROM processes WHERE ended_at IS NULL ORDER BY process_id",
 }
-_TIMES = {"created_at", "materialized_at", "deleted_at", "pinned_at", "manifest_sha256"}
+_TIMES = {"created_at", "materialized_at", "deleted_at", "pinned_at", "manifest_sha256", "sum"}
 _IDS = {"process_id", "deleted_by", "deactivated_by"}
 _WITH_TIMES = ("description.yaml", "manifest.json")
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9-]+_\d{1,20}_[0-9a-f]{8}-[0-9a-f-]{27}")
@@ -68,6 +68,13 @@ def without_modes(found: State) -> State:
     return {**found, "files": {path: what.rpartition(" ")[2] for path, what in found["files"].items()}}
 
 
+def without_times(found: State) -> State:
+    """Leave out the contents of files that tell of times."""
+    told = {name for name in found["files"] if name.endswith(_WITH_TIMES) or "/provenance/" in name}
+    files = {name: "file" if name in told and what != "folder" else what for name, what in found["files"].items()}
+    return {**found, "files": files}
+
+
 def without(found: State, *names: str) -> State:
     """Leave out the files that match one of these patterns."""
     unwanted = re.compile("|".join(names))
@@ -92,15 +99,8 @@ def shape(vault_dir: Path, *, known: str = "") -> State:
         kind: [{key: value for key, value in row.items() if key not in _TIMES | _IDS} for row in each]
         for kind, each in found["rows"].items()
     }
-    files = {
-        name: "file" if _tells_of_times(name) and what != "folder" else what for name, what in found["files"].items()
-    }
-    renamed: State = _renamed({"rows": rows, "files": files}, names)
+    renamed: State = _renamed({**without_times(found), "rows": rows}, names)
     return renamed
-
-
-def _tells_of_times(name: str) -> bool:
-    return name.endswith(_WITH_TIMES) or "/provenance/" in name
 
 
 def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
@@ -149,8 +149,9 @@ def litter(vault_dir: Path) -> list[str]:
         named = {row[0] for row in db.execute("SELECT process_id FROM processes WHERE named")}
         deleters = [row[0] for row in db.execute("SELECT process_id FROM processes")]
         deleters += [f"{row[0]}-" for row in db.execute("SELECT name FROM tables")]
-    known = {".tablevault", "code_functions", "metadata", "metadata/catalog.sqlite", "metadata/processes"}
-    known |= {"metadata/catalog.sqlite-journal"}  # SQLite removes it when it is opened next
+    known = {".tablevault", "description.yaml", "code_functions"}
+    known |= {"metadata", "metadata/catalog.sqlite", "metadata/processes"}
+    known |= {"metadata/reserve", "metadata/catalog.sqlite-journal"}  # SQLite removes it when it is opened next
     known |= {"metadata/trash", *folders.values(), *instances}
     known |= {f"{folder}/{name}" for folder in folders.values() for name in ("artifacts", "description.yaml")}
     known |= {f"metadata/processes/{each}" for each in live | named}
@@ -218,7 +219,7 @@ def _files(vault_dir: Path) -> Iterator[tuple[str, str]]:
     history |= {f"{each}/worker.lock" for each in history}
     for path in sorted(vault_dir.rglob("*")):
         name = path.relative_to(vault_dir).as_posix()
-        if name in history or name.startswith("metadata/catalog.sqlite"):
+        if name in history or name == "metadata/reserve" or name.startswith("metadata/catalog.sqlite"):
             continue
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):

@@ -55,6 +55,7 @@ _PRELOADED = [
     "tablevault_like.builders.template",
     "tablevault_like.operations.execution",
     "tablevault_like.vault",
+    "tests.faults.soaking",
     "tests.hammer",
     "tests.library",
     "tests.tasks",
@@ -188,6 +189,11 @@ class Workers:
         worker = self.start(task, *arguments, faults=faults)
         worker.end()
         return worker
+
+    def end(self, worker: Worker) -> None:
+        """End a worker, if it hasn't ended, and keep nothing of it."""
+        self._started.remove(worker)
+        worker.dismiss()
 
     def dismiss(self) -> None:
         for worker in self._started:

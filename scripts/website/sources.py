@@ -23,7 +23,10 @@ from scripts.website import commands, examples
 NAVIGATION = {
     "First steps": ("readme", "examples", "mapping"),
     "Making tables": ("vault", "builders", "references", "functions", "artifacts", "reuse", "comparing"),
-    "Safe and sound": ("processes-and-failures", "runs", "inspecting", "bundles", "archive", "migration"),
+    "Safe and sound": (
+        *("processes-and-failures", "runs", "inspecting", "checking", "chaos", "bundles", "archive", "migration"),
+        *("security", "reliability"),
+    ),
     "Reference": ("command-line", "commands", "python"),
     "Behind it": ("compared-with-tablevault", "design-notes/index", "changelog"),
 }

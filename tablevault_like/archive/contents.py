@@ -150,7 +150,7 @@ class _Survey:
                 spool.add_folder(name_of(layout, path), path)
                 spool.add_file(name_of(layout, place.output_log), place.output_log)
         known = {layout.catalog.name + end for end in ("", *SIDECARS)}
-        self._tell_others(layout.metadata, {*known, layout.processes.name, layout.trash.name})
+        self._tell_others(layout.metadata, {*known, layout.reserve.name, layout.processes.name, layout.trash.name})
         if thrown := len(_entries(layout.trash)):
             things = "a thing that was" if thrown == 1 else f"{thrown:,} things that were"
             spool.leave_out(name_of(layout, layout.trash), f"the trash holds {things} deleted")

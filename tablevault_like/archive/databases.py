@@ -82,4 +82,10 @@ def told(path: Path) -> Iterator[None]:
                 "its owner resume or stop the process, or do this.",
                 path=path,
             ) from error
+        if code == sqlite3.SQLITE_FULL:
+            raise TVFileError(
+                f"{path} can't be copied: the disk is full. Free some space and call again, or name a place on another "
+                "disk.",
+                path=path,
+            ) from error
         raise TVFileError(f"{path} can't be read or copied ({error}).", path=path) from error

@@ -95,6 +95,9 @@ class Spool:
                 f"{source} lies {DEEPEST} folders deep, which no archive can hold. Put it elsewhere.", path=source
             )
         self.add_folder(name, source)
+        if source.is_symlink():
+            self.leave_out(name, "it is neither a regular file nor a folder")
+            return
         for entry in _scanned(source):
             inner = f"{name}/{entry.name}"
             if skip(entry.name):

@@ -27,7 +27,7 @@ from tablevault_like.storage import files, manifests, places
 from tablevault_like.tapes.members import Unfit
 
 _TABLE_FOLDER = re.compile(r"[A-Za-z0-9_-]{1,100}(~[0-9]{1,6})?")
-_ROW_OBJECTS = {"builders", "codes", "meta", "results", "rows"}
+_ROW_OBJECTS = {"files", "builders", "codes", "meta", "results", "rows"}
 
 
 def verify(layout: Layout, watch: Watch) -> Known:

@@ -5,16 +5,15 @@ It is kept beside the plan, so that a resume goes on in the same way, whatever i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from tablevault_like.builders.plan import Plan
 from tablevault_like.builders.stages import needed_for, resting_on
-from tablevault_like.errors import TVFileError
+from tablevault_like.errors import TVCheckpointError, TVFileError
 from tablevault_like.layout import ProcessLayout
-from tablevault_like.storage import files
+from tablevault_like.storage import files, sealed
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,14 @@ class Anew:
     def read(cls, folder: ProcessLayout) -> Anew:
         """Return what a process has kept. Raises TVFileError if it is damaged."""
         try:
-            found = json.loads(folder.anew.read_text(encoding="utf-8"))
+            found = sealed.read(folder.anew, process_id=folder.folder.name)
             return cls(
                 found["from_builder"], bool(found["everything"]), frozenset(found["fresh"]), frozenset(found["taken"])
             )
         except FileNotFoundError:
             return cls()
+        except TVCheckpointError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TVFileError(
                 f"{folder.anew} can't be read ({error}). Stop the process and start anew.", path=folder.anew
@@ -60,20 +61,14 @@ class Anew:
         fenced: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """Keep it durably, in place of what was kept. The file is replaced in a ``fenced()``."""
-        text = json.dumps(
-            {
-                "from_builder": self.from_builder,
-                "everything": self.everything,
-                "fresh": sorted(self.fresh),
-                "taken": sorted(self.taken),
-            }
-        )
-        draft = folder.anew.with_suffix(".new")
-        files.make_directory(draft.parent)
-        files.remove(draft)
-        files.write_file(draft, text)
-        with fenced():
-            files.replace(draft, folder.anew)
+        content = {
+            "from_builder": self.from_builder,
+            "everything": self.everything,
+            "fresh": sorted(self.fresh),
+            "taken": sorted(self.taken),
+        }
+        files.make_directory(folder.anew.parent)
+        sealed.write(folder.anew, content, fenced=fenced)
 
     def begun_again(self, plan: Plan, from_builder: str) -> Anew:
         """Return what a process does that begins again with a builder."""

@@ -2,7 +2,8 @@
 
 ::
 
-    pinned/plan.json                         the plan, and the number of the folder that belongs to it
+    pinned/plan.json                         the plan, the number of the folder that belongs to it, and its checksums
+    pinned/plan.json.copy                    the same, for when that is damaged
     pinned/<number>/builders/<builder>.yaml
     pinned/<number>/code/<module>.py
     rows.sqlite                              a row for each builder and row index
@@ -13,16 +14,15 @@ A plan that takes the place of another gets a folder of its own, and counts from
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tablevault_like.builders.plan import Plan, PlannedBuilder
-from tablevault_like.errors import TVFileError
+from tablevault_like.errors import TVCheckpointError, TVFileError
 from tablevault_like.layout import PinnedLayout, ProcessLayout
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach, sealed
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,24 @@ class Checkpoint:
 
     plan: Plan
     files: PinnedLayout
+    sums: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of the pinned files, by their paths relative to ``files.folder``."""
+    process_id: str | None = None
 
     @classmethod
     def read(cls, folder: ProcessLayout) -> Checkpoint:
-        """Read the checkpoint of a process. Raises TVFileError if it is damaged."""
+        """Read the checkpoint of a process. Raises TVFileError if its plan is damaged, and the copy of that, too."""
         try:
-            found = json.loads(folder.plan.read_text(encoding="utf-8"))
+            found = sealed.read(folder.plan, process_id=folder.folder.name)
             plan, number = Plan.from_json(found["plan"]), int(found["number"])
+            sums = found.get("files", {})
+        except TVCheckpointError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TVFileError(
                 f"The plan {folder.plan} can't be read ({error}). Stop the process and start anew.", path=folder.plan
             ) from error
-        return cls(plan, folder.pinned_files(number))
+        return cls(plan, folder.pinned_files(number), sums, found.get("process_id"))
 
     @classmethod
     def keep(
@@ -67,15 +73,14 @@ class Checkpoint:
             files.write_file(pinned.builder(builder.name), texts[builder.name])
         for module in plan.modules:
             target = pinned.code / module
-            target.parent.mkdir(parents=True, exist_ok=True)
+            reach.make_folders(target.parent)
             files.copy_file(code_folder / module, target)
         files.sync_tree(pinned.folder)
-        draft = folder.plan.with_suffix(".new")
-        files.remove(draft)
-        files.write_file(draft, json.dumps({"number": number, "plan": plan.to_json()}))
-        with fenced():
-            files.replace(draft, folder.plan)
-        return cls(plan, pinned)
+        sums = {name: files.sha256(path) for name, path in files.regular_files(pinned.folder)}
+        process_id = folder.folder.name
+        content = {"number": number, "process_id": process_id, "files": sums, "plan": plan.to_json()}
+        sealed.write(folder.plan, content, fenced=fenced)
+        return cls(plan, pinned, sums, process_id)
 
     @property
     def number(self) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.model import ReturnType, RowStatus
-from tablevault_like.storage.rows import RowReader, RowRecord
+from tablevault_like.storage.row_reader import RowReader, RowRecord
 
 DTYPES = {
     "builder": "string",

@@ -208,6 +208,8 @@ def check_primary_key(frame: pd.DataFrame, key: Sequence[str]) -> None:
                 column=name,
                 row=int(missing[0]),
             )
+    if len(key) == 1 and _are_distinct(frame[key[0]]):
+        return
     seen: dict[tuple[object, ...], int] = {}
     for row, values in enumerate(row_keys(frame, key)):
         first = seen.setdefault(values, row)
@@ -218,6 +220,14 @@ def check_primary_key(frame: pd.DataFrame, key: Sequence[str]) -> None:
                 column=key[0],
                 row=row,
             )
+
+
+def _are_distinct(column: pd.Series[Any]) -> bool:
+    """Tell whether all values of a column differ; False, too, if some can't be told apart by hashing."""
+    try:
+        return len(set(column.tolist())) == len(column)
+    except TypeError:
+        return False
 
 
 def keep_old(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:

@@ -15,8 +15,8 @@ import pandas as pd
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
-from tablevault_like.storage import tables
-from tablevault_like.storage.rows import RowReader, RowStore
+from tablevault_like.storage import tables, values
+from tablevault_like.storage.row_reader import RowReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class PartialFrame:
 
 def partial_frame(folder: ProcessLayout, plan: Plan) -> PartialFrame:
     """Return what the checkpoint of a process holds. Raises TVFileError if its row store is damaged."""
-    with RowStore.read(folder.rows) as store:
+    with RowReader.open(folder.rows) as store:
         index = plan.builders[0]
         made: dict[str, pd.Series] = {}
         artifact_columns: dict[str, None] = {}
@@ -55,6 +55,29 @@ def partial_frame(folder: ProcessLayout, plan: Plan) -> PartialFrame:
     }
     frame = pd.DataFrame(made, index=pd.RangeIndex(rows), columns=pd.Index(list(made), dtype=object))
     return PartialFrame(frame, tuple(artifact_columns))
+
+
+def named_artifacts(folder: ProcessLayout, plan: Plan) -> Iterator[tuple[str, int, str]]:
+    """Yield every artifact that is named by what is recorded: builder, row and name. Rows of no index count, too.
+
+    Raises TVFileError if the row store is damaged, or a frame.
+    """
+    with RowReader.open(folder.rows) as store:
+        for builder in plan.builders:
+            columns = [name for name, dtype in builder.dtypes.items() if dtype == ARTIFACT_DTYPE]
+            places = {name: place for place, name in enumerate(builder.changed_columns) if name in columns}
+            if not places:
+                continue
+            if builder.return_type is ReturnType.DATAFRAME:
+                path = folder.frame(builder.name)
+                frame = tables.read_table(path, columns=list(places)) if path.exists() else pd.DataFrame()
+                for name in frame.columns:
+                    found = frame[name].dropna()
+                    yield from ((builder.name, int(row), cell) for row, cell in zip(found.index, found, strict=True))
+                continue
+            for batch in store.cells(builder.name):
+                for (row, _), cells in zip(batch, values.decode_rows([text for _, text in batch]), strict=True):
+                    yield from ((builder.name, row, cells[at]) for at in places.values() if isinstance(cells[at], str))
 
 
 def _rows_of_batches(index: PlannedBuilder, store: RowReader) -> int | None:

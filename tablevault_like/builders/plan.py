@@ -35,6 +35,7 @@ from tablevault_like.functions.imports import closure
 from tablevault_like.functions.sources import CodeFolder
 from tablevault_like.model import BuilderType, ReturnType
 from tablevault_like.references.frames import Frames
+from tablevault_like.storage.documents import parsed
 
 FORMAT = 2
 
@@ -146,7 +147,7 @@ class Plan:
     def from_json(cls, text: str) -> Plan:
         """Read what ``to_json`` wrote. Raises TVFileError for anything else."""
         try:
-            found = json.loads(text)
+            found = parsed(text)
             if found["format"] != FORMAT:
                 raise TVFileError(
                     f"The plan has the format {found['format']!r}, this version reads {FORMAT}. "

@@ -43,8 +43,9 @@ from tablevault_like.builders.failures import (
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.errors import TVArgumentError, TVFileError, TVTableError
 from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
-from tablevault_like.storage import files, tables
-from tablevault_like.storage.rows import Counts, RowReader
+from tablevault_like.storage import files, reach, tables
+from tablevault_like.storage.documents import parsed
+from tablevault_like.storage.row_reader import Counts, RowReader
 from tablevault_like.storage.values import encode_cells
 
 FORMAT = 2
@@ -115,7 +116,7 @@ class Provenance:
 
         ``has_frame`` tells whether a dataframe builder's frame was kept. The caller syncs the folder.
         """
-        folder.mkdir()
+        reach.make_folder(folder)
         files.write_file(folder / "plan.json", plan.to_json())
         codes = {str(number): recipe for number, recipe in store.codes().items()}
         told = []
@@ -234,7 +235,7 @@ class Provenance:
         """What is written in ``builders.json``: nothing if it isn't there, or is of a format that isn't known."""
         path = self._folder / "builders.json"
         try:
-            found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: Mapping[str, Any] = parsed(path.read_text(encoding="utf-8"))
             return found if found["format"] in _READ else {}
         except FileNotFoundError:
             return {}

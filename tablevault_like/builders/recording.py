@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -30,8 +30,9 @@ from tablevault_like.builders.spending import Spending
 from tablevault_like.engines.base import Calls, Engine, Failed, Interrupted, Result, Stop, UserCodeError, Work
 from tablevault_like.errors import TVArtifactError, TVPausedError, TVTableError, message_of
 from tablevault_like.model import ARTIFACT_DTYPE, ErrorRecord, OnError, Progress, RowStatus
-from tablevault_like.storage import artifacts, dtypes
-from tablevault_like.storage.rows import Counts, DoneRow, RowRecord, RowStore
+from tablevault_like.storage import artifacts, dtypes, files, values
+from tablevault_like.storage.row_reader import Counts, RowRecord
+from tablevault_like.storage.rows import ARTIFACTS, DoneRow, RowStore
 
 _FIT_ALL = ("object", "category")
 _OUR_FRAMES = ("tablevault_like.engines.", "tablevault_like.builders.", "tenacity", "concurrent.futures.")
@@ -132,6 +133,7 @@ class Recorder:
         self.tokens = counts.tokens
         self._foremost: _Failure | None = None
         self._paused: RowError | None = None
+        self._digests: dict[str, str] = {}
         self._spendings = building.spendings
         self._building = building
         self._spec = spec
@@ -179,7 +181,7 @@ class Recorder:
         """Record rows that were made before, with no attempt."""
         if rows:
             done = [(row.index, row.cells, 0, 0.0, row.input_hash, self._code) for row in rows]
-            self._building.store.record(self._spec.name, (), done=done)
+            self._building.store.record(self._spec.name, (), done=done, files=self._digests_of(rows))
             self.done += len(rows)
             self.reused += len(rows)
             self._report(self.progress())
@@ -313,9 +315,8 @@ class Recorder:
         for place, name, dtype in self._checked:
             dtypes.fit([row.cells[place] for row in rows], dtype, column=name, rows=[row.index for row in rows])
             if dtype == ARTIFACT_DTYPE:
-                names = (row.cells[place] for row in rows)
-                artifacts.sync_artifacts(
-                    self._building.artifact_folder, (name for name in names if isinstance(name, str))
+                self._digests |= kept_artifacts(
+                    self._building.artifact_folder, [cell for row in rows if isinstance(cell := row.cells[place], str)]
                 )
 
     def _commit(self, rows: Sequence[tuple[RowResult, float]], failed: Sequence[_Failure], *, goes_on: bool) -> None:
@@ -334,7 +335,8 @@ class Recorder:
         records += [self._failed_record(each, RowStatus.FAILED) for each in remaining]
         if not records and not done:
             return
-        self._building.store.record(self._spec.name, records, done=done)
+        digests, self._digests = self._digests, {}
+        self._building.store.record(self._spec.name, records, done=done, files=digests)
         self.done += len(rows)
         self.skipped += len(skipped)
         self.failed += len(remaining)
@@ -375,6 +377,28 @@ class Recorder:
             row.tokens,
             row.inputs,
         )
+
+    def _digests_of(self, rows: Sequence[ReusedRow]) -> dict[str, str]:
+        """Return what is to be recorded of the artifacts of rows that were taken over."""
+        found: dict[str, str] = {}
+        if any(dtype == ARTIFACT_DTYPE for _, _, dtype in self._checked):
+            folder = self._building.artifact_folder
+            cells = values.decode_rows([row.cells for row in rows])
+            for place, _, dtype in self._checked:
+                if dtype == ARTIFACT_DTYPE:
+                    found |= digests_of(folder, [name for row in cells if isinstance(name := row[place], str)])
+        return found
+
+
+def kept_artifacts(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Sync artifacts, and return what is to be recorded of them. Raises TVArtifactError as ``sync_artifacts`` does."""
+    artifacts.sync_artifacts(folder, names)
+    return digests_of(folder, names)
+
+
+def digests_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of artifacts by the names under which a row store has them."""
+    return {f"{ARTIFACTS}/{name}": files.sha256(artifacts.resolve(folder, name)) for name in dict.fromkeys(names)}
 
 
 def _index(failed: _Failure) -> int:

@@ -36,6 +36,8 @@ def follow(task: Task) -> None:
     recorder = task.recorder(total=total)
     if total and recorder.reused == total:
         return  # taken over by a worker that died then: nobody needs to be asked whether there is more
+    if len(recorded) and building.store.is_exhausted(task.name):
+        return  # made by a worker that died before the step was recorded
     stream = RowStream(
         task.function,
         task.spec.changed_columns,
@@ -80,6 +82,8 @@ def follow(task: Task) -> None:
         raise building.interrupted()
     _check_end(task, stream, resumes=resumes, recorded=len(recorded))
     _check_positions(task, total)
+    if not building.store.counts(task.name).failed:
+        building.store.set_exhausted(task.name)
     _log.info("Processing complete, removing checkpoint")
 
 

@@ -7,13 +7,14 @@ import uuid
 import pandas as pd
 import pyarrow as pa
 
-from tablevault_like.builders.recording import failure
+from tablevault_like.builders.recording import failure, kept_artifacts
 from tablevault_like.builders.task import Task
 from tablevault_like.engines.attempts import Attempts, CallFailed
 from tablevault_like.engines.base import Failed, Work
 from tablevault_like.errors import TVArtifactError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE, Progress
-from tablevault_like.storage import artifacts, files, tables
+from tablevault_like.storage import files, tables
+from tablevault_like.storage.rows import FRAMES
 
 
 def make_frame(task: Task) -> pa.Table:
@@ -102,7 +103,8 @@ def _table_of(task: Task, value: object, total: int | None) -> pa.Table:
     table = tables.table_from_frame(value[names], task.spec.dtypes)
     for name in [name for name in names if task.spec.dtypes.get(name) == ARTIFACT_DTYPE]:
         cells: list[str | None] = table.column(name).to_pylist()
-        artifacts.sync_artifacts(task.building.artifact_folder, (cell for cell in cells if cell is not None))
+        names_of_files = [cell for cell in cells if cell is not None]
+        task.building.store.record_files(kept_artifacts(task.building.artifact_folder, names_of_files))
     return table
 
 
@@ -116,6 +118,7 @@ def keep(task: Task, table: pa.Table, input_hash: bytes | None) -> None:
         tables.write_arrow_table(draft, table)
         # Before the frame, for without one it says nothing. FencedError if this worker has lost its claim.
         task.building.store.set_input_hash(task.name, input_hash)
+        task.building.store.record_files({f"{FRAMES}/{path.name}": files.sha256(draft)})
         files.place(draft, path)
     finally:
         files.remove(draft)

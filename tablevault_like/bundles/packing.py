@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import lzma
 import os
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from tablevault_like.outputs import Output
 from tablevault_like.process import records
 from tablevault_like.process.journal import Journal
 from tablevault_like.storage import drafts, files, manifests, places
+from tablevault_like.storage.documents import parsed
 from tablevault_like.tapes import members
 from tablevault_like.tapes.members import CHUNK, Member
 
@@ -222,7 +222,7 @@ class _Packing:
                 return None
             imported = processes.last_event(db, process_id, IMPORTED)
             if imported is not None:
-                found = json.loads(imported)["process"]
+                found = parsed(imported)["process"]
                 return None if found is None else dict(found)
             return _process_told(records.find(db, self._journal.layout, process_id))
 
@@ -272,7 +272,7 @@ def _listed(place: InstanceLayout) -> tuple[Listed, ...]:
 def _recipes(place: InstanceLayout) -> dict[str, str]:
     """Return the recipes of an instance's builders, as far as they are on record."""
     try:
-        told = json.loads((place.provenance / "builders.json").read_bytes())
+        told = parsed((place.provenance / "builders.json").read_bytes())
         return {str(each["name"]): str(each["recipe"]) for each in told["builders"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

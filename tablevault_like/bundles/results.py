@@ -15,7 +15,8 @@ from typing import Any
 from tablevault_like.errors import TVArgumentError, TVFileError, nearest
 from tablevault_like.layout import InstanceLayout
 from tablevault_like.model import ARTIFACT_DTYPE, INDEX_SUFFIX, Column
-from tablevault_like.storage import artifacts, files, manifests, tables
+from tablevault_like.storage import artifacts, files, manifests, reach, tables
+from tablevault_like.storage.documents import parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def reduce(source: InstanceLayout, builder: str, target: InstanceLayout, *, know
     listed = _listed(source)
     told = _provenance(source, listed)
     own = _builder(told, builder)
-    plan = json.loads(_checked(source, "provenance/plan.json", listed).read_bytes())
+    plan = parsed(_checked(source, "provenance/plan.json", listed).read_bytes())
     planned = {each["name"]: each for each in plan["builders"]}
     index = next(each for each in plan["builders"] if each["fields"]["builder_type"] == "IndexBuilder")
     if builder == index["name"]:
@@ -44,14 +45,14 @@ def reduce(source: InstanceLayout, builder: str, target: InstanceLayout, *, know
             f"{builder!r} is the IndexBuilder, which always runs, so nobody can reuse what it has made. Export the "
             "whole instance, or a ColumnBuilder's results."
         )
-    target.folder.mkdir()
+    reach.make_folder(target.folder)
     key = index["fields"]["primary_key"]
     columns, rows = _table(source, target, listed, [*key, *own["changed_columns"]])
-    target.builders.mkdir()
+    reach.make_folder(target.builders)
     _copy(source, target, f"builders/{builder}.yaml", listed)
     for module in planned[builder]["modules"]:
         _copy(source, target, f"code/{module}", listed)
-    target.provenance.mkdir()
+    reach.make_folder(target.provenance)
     files.write_file(target.provenance / "builders.json", json.dumps({**told, "builders": [own]}, indent=1))
     if own["has_rows"]:
         _copy(source, target, f"provenance/{builder}.parquet", listed)
@@ -74,7 +75,7 @@ def _provenance(source: InstanceLayout, listed: Mapping[str, str]) -> dict[str, 
             f"{source.folder} has no builders' results: it was written as a frame, or nothing is kept of how it was "
             "made. Export the whole instance."
         )
-    found: dict[str, Any] = json.loads(_checked(source, "provenance/builders.json", listed).read_bytes())
+    found: dict[str, Any] = parsed(_checked(source, "provenance/builders.json", listed).read_bytes())
     return found
 
 
@@ -97,7 +98,7 @@ def _table(
     columns = tables.write_table(target.table, frame, dict.fromkeys(named, ARTIFACT_DTYPE))
     found = [name for column in named for name in frame[column].dropna()]
     if found:
-        target.artifacts.mkdir()
+        reach.make_folder(target.artifacts)
         for name, digest in artifacts.take_over(found, source.artifacts, target.artifacts).items():
             if listed.get(f"{source.artifacts.name}/{name}") != digest:
                 raise _damage(source.artifacts / name)
@@ -106,7 +107,7 @@ def _table(
 
 def _copy(source: InstanceLayout, target: InstanceLayout, name: str, listed: Mapping[str, str]) -> None:
     path = target.folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    reach.make_folders(path.parent)
     shutil.copyfile(_checked(source, name, listed), path, follow_symlinks=False)
 
 

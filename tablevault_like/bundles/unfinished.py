@@ -27,7 +27,7 @@ from tablevault_like.operations.imported import write_reused
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.run import Run
 from tablevault_like.storage import artifacts, files, manifests, places, tables
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 
 _ATTEMPTS = 3
 
@@ -86,7 +86,7 @@ def _process_of(journal: Journal, record: InstanceRecord) -> ProcessRow:
 def _copied(source: ProcessLayout, target: ProcessLayout) -> bool:
     """Copy what a process has recorded, and tell whether it was of one moment."""
     plan = source.plan.read_bytes()
-    number = int(json.loads(plan)["number"])
+    number = Checkpoint.read(source).number
     files.make_directory(target.pinned)
     files.write_file(target.plan, plan)
     files.copy_tree(source.pinned_files(number).folder, target.pinned_files(number).folder)
@@ -125,7 +125,7 @@ def _assembled(
     files.copy_tree(checkpoint.files.builders, place.builders)
     files.copy_tree(checkpoint.files.code, place.code)
     rows = len(found.frame)
-    with RowStore.read(process.rows) as store:
+    with RowReader.open(process.rows) as store:
         Provenance.write(
             place.provenance,
             plan,
@@ -169,7 +169,7 @@ def _artifacts_of(journal: Journal, record: InstanceRecord, row: ProcessRow) -> 
     staged = run.files.staged_instance(instance_id)
     if staged.artifacts.is_dir():
         return staged.artifacts
-    return places.table_layout(journal.layout, record).instance(instance_id).artifacts
+    return places.part_of(places.table_layout(journal.layout, record), instance_id).artifacts
 
 
 def _new_id(version: str, created_at: float, known: object, place: InstanceLayout) -> str:

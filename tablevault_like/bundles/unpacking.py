@@ -20,7 +20,7 @@ from typing import BinaryIO
 from tablevault_like.bundles import label as labels
 from tablevault_like.bundles.label import CONTENT, Label, Listed, shown
 from tablevault_like.errors import TVArgumentError, TVFileError
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach
 from tablevault_like.tapes import members
 from tablevault_like.tapes.members import Member, Unfit
 from tablevault_like.tapes.xz import Unpacked
@@ -43,7 +43,7 @@ def unpack(path: Path, folder: Path, *, max_bytes: int | None = None) -> Label:
         found = members.read(source)
         label = _read_label(found)
         _check_room(label, folder.parent, max_bytes)
-        folder.mkdir()
+        reach.make_folder(folder)
         for listed in label.files:
             member, content = next(found, (None, iter(())))
             _check_member(member, listed)
@@ -108,15 +108,15 @@ def _check_member(member: Member | None, listed: Listed) -> None:
 def _write(folder: Path, listed: Listed, content: Iterator[bytes]) -> None:
     path = folder.joinpath(*listed.name.split("/"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, files.CREATE, 0o666)
+        reach.make_folders(path.parent)
+        descriptor = reach.open_file(path, files.CREATE)
     except (FileExistsError, NotADirectoryError):
         raise Unfit(
             f"{shown(listed.name)} is in it twice, or differs from another name only in what this file system doesn't "
             "tell apart, such as upper and lower case"
         ) from None
     digest = hashlib.sha256()
-    with os.fdopen(descriptor, "wb") as file:
+    with files.naming(path), os.fdopen(descriptor, "wb") as file:
         for chunk in content:
             digest.update(chunk)
             file.write(chunk)

@@ -76,7 +76,7 @@ def get(db: Database, table: str, instance_id: str) -> InstanceRecord:
         gone = deleted(db, instance_id=instance_id)
         why = ": it was deleted" if gone is not None and gone.table_name == owner.name else ""
         hint = nearest(str(instance_id), known)
-        raise TVArgumentError(f"Table {table!r} has no instance {instance_id!r}{why}.{hint}")
+        raise TVArgumentError(f"Table {table!r} has no instance {instance_id!r:.150}{why}.{hint}")
     return found
 
 
@@ -194,14 +194,14 @@ def materialized(db: Database) -> list[InstanceRecord]:
     return [_record(row) for row in db.execute(f"{_SELECT} AND status = 'materialized' ORDER BY number")]
 
 
-def add(db: Database, table: TableRecord, instance: NewInstance) -> int:
-    """Add an instance and return its number."""
+def add(db: Database, table: TableRecord | int, instance: NewInstance) -> int:
+    """Add an instance to a table, given by its record or its id, and return its number."""
     cursor = db.execute(
         "INSERT INTO instances (table_id, instance_id, version, status, active, success, external_edit, description,"
         " author, origin_table_id, origin_id, process_id, created_at, materialized_at, rows, manifest_sha256)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            table.table_id,
+            table if isinstance(table, int) else table.table_id,
             instance.instance_id,
             instance.version,
             instance.status,
@@ -320,11 +320,16 @@ def has_side_effects(db: Database, table_id: int) -> bool:
     return bool(row["has_side_effects"])
 
 
-def deactivate_others(db: Database, table_id: int, *, process_id: str) -> None:
-    """Make a table's materialized instances inactive, and remember that it was this process."""
+def deactivate_others(db: Database, table_id: int, *, process_id: str, is_published: bool = False) -> None:
+    """Make a table's materialized instances inactive, and remember that it was this process.
+
+    If what the process has made ``is_published``, that goes for those too that another process has made inactive: when
+    that one is reverted, they are not the newest any more.
+    """
     db.execute(
-        "UPDATE instances SET active = 0, deactivated_by = ? WHERE table_id = ? AND status = 'materialized' AND active",
-        (process_id, table_id),
+        "UPDATE instances SET active = 0, deactivated_by = ? WHERE table_id = ? AND status = 'materialized'"
+        " AND (active OR (? AND deactivated_by IS NOT NULL))",
+        (process_id, table_id, is_published),
     )
 
 
@@ -334,6 +339,25 @@ def reactivate(db: Database, *, process_id: str) -> None:
         "UPDATE instances SET active = status = 'materialized', deactivated_by = NULL WHERE deactivated_by = ?",
         (process_id,),
     )
+
+
+def standing(db: Database, table_id: int) -> tuple[dict[str, tuple[float, str]], list[str]]:
+    """Return when and by whom instances of a table are pinned, and which are inactive for good.
+
+    One that a process has made inactive which may still be reverted isn't.
+    """
+    pinned = db.execute(
+        "SELECT instance_id, pinned_at, pinned_by FROM instances WHERE table_id = ? AND status = 'materialized'"
+        " AND pinned_at IS NOT NULL ORDER BY number",
+        (table_id,),
+    )
+    inactive = db.execute(
+        "SELECT instance_id FROM instances WHERE table_id = ? AND status = 'materialized' AND NOT active"
+        " AND NOT EXISTS (SELECT 1 FROM processes WHERE process_id = deactivated_by AND processes.ended_at IS NULL)"
+        " ORDER BY number",
+        (table_id,),
+    )
+    return {row[0]: (row[1], row[2]) for row in pinned}, [row[0] for row in inactive]
 
 
 def is_true(db: Database, table: str, instance_id: str, *, process_id: str) -> bool:

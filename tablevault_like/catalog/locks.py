@@ -57,9 +57,12 @@ def release(db: Database, process_id: str, *, claim_only: bool = False) -> None:
     db.execute("DELETE FROM locks WHERE process_id = ? AND claim_only >= ?", (process_id, claim_only))
 
 
-def held_by(db: Database, process_id: str) -> list[LockRequest]:
-    """Return the locks that a process holds."""
-    rows = db.execute("SELECT resource, mode FROM locks WHERE process_id = ? ORDER BY resource", (process_id,))
+def held_by(db: Database, process_id: str, *, until_its_end: bool = False) -> list[LockRequest]:
+    """Return the locks that a process holds; if asked for, without those that it needs only while it is claimed."""
+    rows = db.execute(
+        "SELECT resource, mode FROM locks WHERE process_id = ? AND claim_only <= ? ORDER BY resource",
+        (process_id, not until_its_end),
+    )
     return [_request(row) for row in rows]
 
 

@@ -60,6 +60,12 @@ def find(db: Database, process_id: str) -> ProcessRow | None:
     return None if row is None else _process(row)
 
 
+def number(db: Database, process_id: str) -> int | None:
+    """Return the number of the process of that id, ``None`` if there is none. No other process ever has that number."""
+    row = db.execute("SELECT number FROM processes WHERE process_id = ?", (process_id,)).fetchone()
+    return None if row is None else int(row["number"])
+
+
 def get(db: Database, process_id: str) -> ProcessRow:
     """Return the process of that id. Raises TVArgumentError, with the nearest id, if there is none."""
     found = find(db, process_id)
@@ -70,7 +76,7 @@ def get(db: Database, process_id: str) -> ProcessRow:
             hint = " None was given an id yet; get_active_processes() lists those that haven't ended."
         else:
             hint = nearest(process_id, [row[0] for row in rows])
-        raise TVArgumentError(f"There is no process {process_id!r}.{hint}")
+        raise TVArgumentError(f"There is no process {process_id!r:.150}.{hint}")
     return found
 
 

@@ -2,7 +2,8 @@
 
 ``MIGRATIONS[n]`` brings version ``n`` to ``n + 1``; a new catalog runs them all. ``PRAGMA user_version`` holds the
 version. A resource is stored with a ``/`` after each name (``stories/TEMP_base/``, the vault is the empty string), so
-that what lies below it is one range of the index.
+that what lies below it is one range of the index. The column ``sum`` of each table has checksums of the rows
+(``checks``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from tablevault_like.catalog import checks
 from tablevault_like.errors import TVFileError
 
 APPLICATION_ID = 0x54564C4B
@@ -171,7 +173,21 @@ ALTER TABLE instances ADD COLUMN pinned_by TEXT;
 CREATE INDEX processes_by_end ON processes (ended_at) WHERE ended_at IS NOT NULL
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+ALTER TABLE vault ADD COLUMN sum INTEGER;
+ALTER TABLE tables ADD COLUMN sum INTEGER;
+ALTER TABLE instances ADD COLUMN sum INTEGER;
+ALTER TABLE columns ADD COLUMN sum INTEGER;
+ALTER TABLE lineage ADD COLUMN sum INTEGER;
+ALTER TABLE processes ADD COLUMN sum INTEGER;
+ALTER TABLE steps ADD COLUMN sum INTEGER;
+ALTER TABLE locks ADD COLUMN sum INTEGER;
+ALTER TABLE waiters ADD COLUMN sum INTEGER;
+ALTER TABLE requests ADD COLUMN sum INTEGER;
+ALTER TABLE events ADD COLUMN sum INTEGER
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(MIGRATIONS)
 
 
@@ -188,6 +204,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         for script in MIGRATIONS[found:]:
             for statement in script.split(";"):
                 connection.execute(statement)
+        if 0 < found < checks.SINCE:
+            checks.sum_all(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

@@ -25,7 +25,7 @@ def get(db: Database, name: str) -> TableRecord:
     """Return the table of that name. Raises TVArgumentError, with the nearest name, if there is none."""
     found = find(db, name)
     if found is None:
-        raise TVArgumentError(f"There is no table {name!r}.{nearest(str(name), names(db))}")
+        raise TVArgumentError(f"There is no table {name!r:.150}.{nearest(str(name), names(db))}")
     return found
 
 

@@ -15,7 +15,7 @@ from tablevault_like.comparison.cells import Codes, equal
 from tablevault_like.comparison.records import Difference, DtypeChange, RowChanges, SchemaChanges
 from tablevault_like.comparison.rows import Matched
 from tablevault_like.comparison.sides import Side
-from tablevault_like.errors import TVArgumentError, nearest
+from tablevault_like.errors import TVArgumentError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord, is_instance_id
 from tablevault_like.reading import Reader, Which
 
@@ -38,12 +38,19 @@ def compare(reader: Reader, table: str, wanted: Wanted) -> Difference:
     with reader.catalog.snapshot() as db:
         old, new = _chosen(db, table, wanted)
     # Both are read as a whole, or once more if files vanish meanwhile.
-    return reader.of_instance(
-        _same(old),
-        lambda one: reader.of_instance(
-            _same(new), lambda other: _Comparison(Side(reader, one), Side(reader, other), wanted).made()
-        ),
-    )
+    try:
+        return reader.of_instance(
+            _same(old),
+            lambda one: reader.of_instance(
+                _same(new), lambda other: _Comparison(Side(reader, one), Side(reader, other), wanted).made()
+            ),
+        )
+    except MemoryError as error:
+        raise TVTableError(
+            f"{table}/{old.instance_id} and {table}/{new.instance_id} need more memory to be compared than there is "
+            f"({str(error) or 'no size is told'}): each column is read as a whole. Name fewer columns=, or compare "
+            "them by query()."
+        ) from error
 
 
 def _chosen(db: Database, table: str, wanted: Wanted) -> tuple[InstanceRecord, InstanceRecord]:

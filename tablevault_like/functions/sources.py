@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType
 
 from tablevault_like.errors import Location, TVBuilderError, nearest
+from tablevault_like.storage import files
 
 _INIT = "__init__.py"
 
@@ -39,9 +40,13 @@ class Source:
 
 
 class CodeFolder:
-    """The code modules of ``folder``. It is listed once, and each file is read once, when it is asked for."""
+    """The code modules of ``folder``. It is listed once, and each file is read once, when it is asked for.
+
+    Raises TVFileError if the folder is a link.
+    """
 
     def __init__(self, folder: Path) -> None:
+        files.check_no_link(folder)
         self.folder = folder.resolve()
         self._modules = _modules_in(self.folder)
         self._sources: dict[str, Source] = {}

@@ -28,10 +28,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from tablevault_like.catalog import forks
-from tablevault_like.catalog.catalog import NETWORK_VARIABLE
 from tablevault_like.errors import TVArgumentError, TVFileError, TVLockError
 from tablevault_like.locks import Worker, WorkerLock, read_worker
-from tablevault_like.storage import files
+from tablevault_like.storage import files, networks
 from tablevault_like.storage.patience import code, patiently
 
 _APPLICATION = 0x54564D52  # "TVMR"
@@ -347,13 +346,8 @@ def _make_folder(path: Path) -> None:
             "write.",
             path=path,
         ) from error
-    kind = files.network_file_system(path.parent)
-    if kind and os.environ.get(NETWORK_VARIABLE) != "1":
-        raise TVFileError(
-            f"{path} lies on a network file system ({kind}), where locks can't be relied on. Name a cache_path on a "
-            f"local disk, or set {NETWORK_VARIABLE}=1 if only one machine ever uses it.",
-            path=path,
-        )
+    ways = f"Name a cache_path on a local disk. If only one machine ever uses it, set {networks.VARIABLE}=1."
+    networks.check(path.parent, what=path, is_allowed=False, ways=ways)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ not told.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -19,6 +18,7 @@ from tablevault_like.model import InstanceRecord, StepRecord
 from tablevault_like.operations.imported import REUSED
 from tablevault_like.operations.importing import IMPORTED
 from tablevault_like.storage import files
+from tablevault_like.storage.documents import parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Elsewhere:
     def of_instance(cls, db: Database, record: InstanceRecord) -> Self | None:
         """Return where an instance was made, ``None`` if that was here."""
         found = None if record.is_temporary else processes.last_event(db, record.process_id, IMPORTED)
-        return None if found is None else cls._read(json.loads(found))
+        return None if found is None else cls._read(parsed(found))
 
     @classmethod
     def of_results(cls, place: InstanceLayout) -> list[Self]:
         """Return from where an instance has taken over results of builders, in the order of looking."""
         try:
-            found = json.loads(files.read_text(place.provenance / REUSED))["reused"]
+            found = parsed(files.read_text(place.provenance / REUSED))["reused"]
         except (TVFileError, OSError, ValueError, KeyError, TypeError):
             return []
         return [cls._read(each) for each in found if isinstance(each, dict)] if isinstance(found, list) else []

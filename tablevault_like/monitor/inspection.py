@@ -29,7 +29,7 @@ from tablevault_like.monitor.resolving import efforts, is_called_once, resolve_i
 from tablevault_like.monitor.words import moment
 from tablevault_like.process import records
 from tablevault_like.storage import tables as parquet
-from tablevault_like.storage.rows import RowReader, RowStore
+from tablevault_like.storage.row_reader import RowReader
 from tablevault_like.storage.values import decode
 
 
@@ -78,7 +78,7 @@ class Named:
                 table = self.name
                 if table not in known:
                     hint = nearest(table, known)
-                    raise TVArgumentError(f"There is no process, no table and no instance {table!r}.{hint}")
+                    raise TVArgumentError(f"There is no process, no table and no instance {table!r:.150}.{hint}")
             if not table:
                 raise TVArgumentError("Nothing is named: give the id of a process, or the name of a table.")
             if self.instance_id:
@@ -296,7 +296,7 @@ def _rows_of_process(vault: Vault, process: ProcessRecord, plan: Plan, row: obje
     place, count = row or 0, len(found.frame)
     wanted = _builders(plan, builder)
     staged = next(folder.staging.glob(f"{plan.version}_*/artifacts"), folder.staging)
-    with RowStore.read(folder.rows) as store:
+    with RowReader.open(folder.rows) as store:
         finished = {name: set(store.recorded(name).tolist()) for name in (each.name for each in plan.builders)}
         for each in wanted:
             stored, step = store.row(each.name, place), steps.get(each.name)

@@ -20,7 +20,7 @@ from tablevault_like.monitor.made import Made, Vault
 from tablevault_like.monitor.records import Inspection
 from tablevault_like.monitor.words import counted, duration, moment, printable
 from tablevault_like.storage import tables
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 
 _FAILURES = 20
 
@@ -199,7 +199,7 @@ def _recorded_failures(vault: Vault, found: Inspection) -> list[tuple[str, ...]]
     if found.process is None or not vault.layout.process(found.process.process_id).rows.exists():
         return []
     rows: list[tuple[str, ...]] = []
-    with RowStore.read(vault.layout.process(found.process.process_id).rows) as store:
+    with RowReader.open(vault.layout.process(found.process.process_id).rows) as store:
         for step in found.steps:
             for status in (RowStatus.FAILED, RowStatus.SKIPPED):
                 for each in store.failures(step.name, status):

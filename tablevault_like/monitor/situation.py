@@ -20,7 +20,7 @@ from tablevault_like.monitor.made import Made, Vault
 from tablevault_like.monitor.predictions import PlannedInput, Reason
 from tablevault_like.operations.imported import Results
 from tablevault_like.storage import tables
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Kept:
         """Return the rows about which nothing more is done, and how many have failed."""
         if not self._has_rows(builder):
             return np.empty(0, np.int64), 0
-        with RowStore.read(self.folder.rows) as store:
+        with RowReader.open(self.folder.rows) as store:
             settled = np.union1d(store.recorded(builder.name), store.recorded(builder.name, RowStatus.SKIPPED))
             if self.has_frame(builder):
                 settled = np.arange(tables.read_columns(self.folder.frame(builder.name))[1])
@@ -51,7 +51,7 @@ class Kept:
         """Return the cells that are recorded, by row."""
         if not self._has_rows(builder):
             return {}
-        with RowStore.read(self.folder.rows) as store:
+        with RowReader.open(self.folder.rows) as store:
             return {row: cells for batch in store.cells(builder.name) for row, cells in batch}
 
     def rows(self, index: PlannedBuilder) -> pa.Table:
@@ -67,7 +67,7 @@ class Kept:
         if self.has_frame(builder):
             made = tables.read_table(self.folder.frame(builder.name), columns=builder.changed_columns)
             return tables.table_from_frame(made, builder.dtypes)
-        with RowStore.read(self.folder.rows) as store:
+        with RowReader.open(self.folder.rows) as store:
             return tables.table_from_cells(
                 lambda: store.cells(builder.name), builder.changed_columns, dtypes=builder.dtypes, rows=rows
             )

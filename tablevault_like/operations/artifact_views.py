@@ -16,7 +16,7 @@ from tablevault_like.catalog import instances, tables
 from tablevault_like.layout import Layout
 from tablevault_like.model import InstanceRecord
 from tablevault_like.process.journal import Journal
-from tablevault_like.storage import artifacts, files, links, places
+from tablevault_like.storage import artifacts, files, links, places, reach
 
 _TRIES = 5
 
@@ -35,7 +35,7 @@ def follow(journal: Journal, table: str, *, name: str) -> None:
             return
         view = places.table_layout(journal.layout, record).artifacts
         source = None if newest is None else places.instance_layout(journal.layout, newest).artifacts
-        if _shows(view, source):
+        if shows(view, source):
             return
         draft, old = _prepare(journal.layout, source, name), None
         try:
@@ -65,6 +65,7 @@ def _prepare(layout: Layout, source: Path | None, name: str) -> Path | None:
     """Make the new view in the trash. None if there is nothing to show, or if its instance is deleted meanwhile."""
     if source is None or not artifacts.has_any(source):
         return None
+    files.check_no_link(layout.trash)
     files.make_directory(layout.trash)
     draft = files.available_name(layout.trash, name)
     try:
@@ -84,16 +85,17 @@ def _put(layout: Layout, view: Path, draft: Path | None, name: str) -> Path | No
     """Put the new view in the place of the old one, and return where that is now, if there was one."""
     old = None
     if os.path.lexists(view):
+        files.check_no_link(layout.trash)
         files.make_directory(layout.trash)
         old = files.available_name(layout.trash, name)
-        view.rename(old)
+        reach.rename(view, old)
     if draft is not None:
-        draft.rename(view)
+        reach.rename(draft, view)
     files.sync_directory(view.parent)
     return old
 
 
-def _shows(view: Path, source: Path | None) -> bool:
+def shows(view: Path, source: Path | None) -> bool:
     """Tell whether a view shows what is in an artifact folder: the same files, or copies as old and as large."""
     if view.is_symlink():
         return False

@@ -23,7 +23,7 @@ from tablevault_like.operations import publication
 from tablevault_like.operations.sources import read_sources
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import places
+from tablevault_like.storage import files, places
 from tablevault_like.storage.replacements import Replacements
 
 
@@ -124,6 +124,8 @@ class CreateBuilderFile(_BuilderFiles):
                 f"{self.table_name}/{temporary.instance_id} is edited externally, so it has no builders. Write it with "
                 "write_instance()."
             )
+        place = places.instance_layout(view.layout, temporary)
+        files.check_no_link(*(place.builder(name) for name in self.texts))
         return self._declaration()
 
     @property
@@ -151,6 +153,7 @@ class DeleteBuilderFile(_BuilderFiles):
                 f"{self.table_name}/{temporary.instance_id} has no builder {self.builder_name!r}."
                 f"{nearest(self.builder_name, list(known))}"
             )
+        files.check_no_link(known[self.builder_name])
         return self._declaration()
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tablevault_like.layout import Layout
 from tablevault_like.operations import code_files
 from tablevault_like.process.run import Run
 from tablevault_like.storage import files
+from tablevault_like.storage.documents import parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +37,30 @@ class BundledCode:
             files.write_file(draft, json.dumps(missing(self.run.layout, self.code)))
             files.replace(draft, self._note)
         if self._note.exists():
-            self._change().place()
+            self._change(lambda path: (self.source / path).read_bytes()).place()
 
     def undo(self) -> None:
         """Remove what was added. May be done again."""
         if self._note.exists():
-            self._change().undo()
+            self._change(self._placed).undo()
 
     @property
     def _note(self) -> Path:
         return self.run.files.staging / "code.json"
 
-    def _change(self) -> code_files.Change:
-        names = json.loads(self._note.read_text(encoding="utf-8"))
+    def _change(self, content_of: Callable[[Path], bytes]) -> code_files.Change:
+        names = parsed(self._note.read_text(encoding="utf-8"))
         paths = [code_files.inside(path) for path in self.code if _top(path) in names]
-        new = {self.run.layout.code_functions / path: (self.source / path).read_bytes() for path in paths}
+        new = {self.run.layout.code_functions / path: content_of(path) for path in paths}
         return code_files.Change(self.run, new, names)
+
+    def _placed(self, path: Path) -> bytes:
+        """Return what was added under a path. The bundle may be damaged, so its checksum tells."""
+        wanted = self.code[path.as_posix()]
+        for folder in (self.run.layout.code_functions, self.source):
+            if _sha256(folder / path) == wanted:
+                return (folder / path).read_bytes()
+        return wanted.encode()  # nobody has that: what is there is somebody else's
 
 
 def modules(code: Iterable[str]) -> list[str]:
@@ -70,6 +79,7 @@ def _top(path: str) -> str:
 
 def _is_there(layout: Layout, name: str, code: Mapping[str, str]) -> bool:
     root = layout.code_functions
+    files.check_no_link(root)
     wanted = {path: sha256 for path, sha256 in code.items() if _top(path) == name}
     there = [*code_files.files_of(layout, name), *(root / path for path in wanted if os.path.lexists(root / path))]
     if not there and not os.path.lexists(root / name):

@@ -18,6 +18,7 @@ from tablevault_like.operations import code_files
 from tablevault_like.operations.sources import INIT, packages_in, read_package, read_sources
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
+from tablevault_like.storage import files
 
 _TEMPLATE = '''"""Functions for the builders of this vault."""
 
@@ -101,6 +102,7 @@ class CreateCodeModule(Operation):
                     _check_syntax(text, Location(f"{name}/{path}"))
 
     def declare(self, view: View) -> Declaration:
+        files.check_no_link(view.layout.code_functions)
         for name in self.texts:
             _check_package(view.layout, name)
         for name in self.packages:

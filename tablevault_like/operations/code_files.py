@@ -18,7 +18,8 @@ from tablevault_like.errors import TVArgumentError
 from tablevault_like.layout import Layout
 from tablevault_like.operations.sources import INIT
 from tablevault_like.process.run import Run
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach
+from tablevault_like.storage.documents import parsed
 from tablevault_like.storage.replacements import Replacements
 
 
@@ -35,6 +36,7 @@ class Change:
 
     def place(self) -> None:
         """Remove what the names stand for, and write the new files. May be done again."""
+        files.check_no_link(self.run.layout.code_functions)
         removed = self._removed(self._noted())
         if removed.texts:
             removed.place()
@@ -46,6 +48,7 @@ class Change:
 
     def undo(self) -> None:
         """Put back what was there, but for what somebody else has changed since. May be done again."""
+        files.check_no_link(self.run.layout.code_functions)
         self._placed().undo()
         self._tidy(self.new)
         removed = self._removed(self._read_note())
@@ -75,7 +78,7 @@ class Change:
 
     def _read_note(self) -> list[str]:
         try:
-            return [str(path) for path in json.loads(self._note.read_text(encoding="utf-8"))]
+            return [str(path) for path in parsed(self._note.read_text(encoding="utf-8"))]
         except FileNotFoundError:
             return []
 
@@ -94,7 +97,7 @@ class Change:
         for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
             if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {"__pycache__"}:
                 files.remove(folder / "__pycache__")
-                folder.rmdir()
+                reach.remove_folder(folder)
 
 
 def file_of(layout: Layout, name: str) -> Path:

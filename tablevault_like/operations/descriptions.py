@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tablevault_like.catalog import Database, instances, tables
+from tablevault_like.catalog import Database, instances, tables, vaults
 from tablevault_like.catalog import descriptions as catalog
 from tablevault_like.errors import TVArgumentError
 from tablevault_like.model import LockRequest, Resource
 from tablevault_like.operations import folders
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
+from tablevault_like.storage import descriptions as copies
 
 _DESCRIPTION = "description"
 """A resource of its own beside the tables, and beside the instances of a table: none of them can have this name."""
@@ -49,7 +50,10 @@ class SetDescription(Operation):
             catalog.set_of_instance(db, table_id, self.instance_id, self.description)
 
     def finish(self, run: Run) -> None:
-        if self.table_name is not None and self.instance_id is None:
+        if self.table_name is None:
+            with run.journal.catalog.transaction() as db:  # so that the last description is the one that stays
+                copies.write_vault(run.layout.description, vaults.read(db))
+        elif self.instance_id is None:
             folders.follow_table(run.journal, self.table_name)
 
     def _resource(self, db: Database) -> Resource:

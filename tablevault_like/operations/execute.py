@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tablevault_like.catalog import Database, instances, locks, processes
-from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVLockError
+from tablevault_like.errors import TableReferenceError, TVArgumentError, TVBuilderError, TVCheckpointError, TVLockError
 from tablevault_like.layout import ProcessLayout
 from tablevault_like.limits import Budget
 from tablevault_like.model import (
@@ -17,6 +17,7 @@ from tablevault_like.model import (
     InstanceRecord,
     LockRequest,
     OnChange,
+    OnDamage,
     Resource,
 )
 from tablevault_like.operations import planning, publication
@@ -25,10 +26,11 @@ from tablevault_like.operations.publication import Publication
 from tablevault_like.operations.rules import check_batches, check_start_at
 from tablevault_like.process.operation import HOW, Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import files, places
+from tablevault_like.storage import files, places, sealed
 
 if TYPE_CHECKING:
     from tablevault_like.builders.plan import Plan
+    from tablevault_like.operations.execution import Execution
 
 log = logging.getLogger("tablevault_like")
 
@@ -52,6 +54,7 @@ class ExecuteInstance(Operation):
     force_execute: bool = False
     background: bool = field(default=False, metadata=HOW)
     on_change: OnChange = field(default=OnChange.ERROR, metadata=HOW)
+    on_damage: OnDamage = field(default=OnDamage.ERROR, metadata=HOW)
     existing: Existing = field(default=Existing.AUTO, metadata=HOW)
     until: str | None = field(default=None, metadata=HOW)
     from_builder: str | None = field(default=None, metadata=HOW)
@@ -63,10 +66,11 @@ class ExecuteInstance(Operation):
     def __post_init__(self) -> None:
         # Rebuilt from its record, it is given plain text.
         object.__setattr__(self, "on_change", OnChange(self.on_change))
+        object.__setattr__(self, "on_damage", OnDamage(self.on_damage))
         object.__setattr__(self, "existing", Existing(self.existing))
 
     def for_restart(self) -> Self:
-        return replace(self, on_change=OnChange.ERROR, existing=Existing.AUTO)
+        return replace(self, on_change=OnChange.ERROR, on_damage=OnDamage.ERROR, existing=Existing.AUTO)
 
     def on_existing(self) -> Existing:
         return self.existing
@@ -91,8 +95,11 @@ class ExecuteInstance(Operation):
 
         if not folder.rows.exists():
             return False
-        with RowStore.open(folder.rows) as store:
-            return not store.is_empty()
+        try:
+            with RowStore.open(folder.rows) as store:
+                return not store.is_empty()
+        except TVCheckpointError:
+            return True  # what is damaged is no reason to revert
 
     def declare(self, view: View) -> Declaration:
         return self.declare_on(view, publication.get_temporary(view.db, self.table_name, self.version))
@@ -138,6 +145,7 @@ class ExecuteInstance(Operation):
         with run.fenced():
             files.remove(run.files.rows)
             files.remove(run.files.anew)
+            files.remove(sealed.copy_of(run.files.anew))
             RowStore.create(run.files.rows, epoch=run.epoch).close()
         anew = Anew.of_new(planned.plan, self.from_builder, everything=self.existing is Existing.RERUN)
         if anew != Anew():
@@ -151,8 +159,10 @@ class ExecuteInstance(Operation):
     def check_resume(self, view: View, folder: ProcessLayout) -> None:
         from tablevault_like.builders.changes import differences
         from tablevault_like.builders.checkpoint import Checkpoint
+        from tablevault_like.operations.mending import check_damage
 
         self.check()
+        check_damage(view, folder, mends=self.on_damage is OnDamage.RECOMPUTE)
         if self.on_change is OnChange.KEEP:
             self._check_stages(Checkpoint.read(folder).plan)
             return
@@ -181,9 +191,19 @@ class ExecuteInstance(Operation):
 
             check_can_stay(folder, old, new.plan)
 
-    def execute(self, run: Run) -> Publication:
+    def execution(self) -> type[Execution]:
+        """Return what runs the builders."""
         from tablevault_like.operations.execution import Execution
 
+        return Execution
+
+    def execute(self, run: Run) -> Publication:
+        from tablevault_like.operations.mending import mend, settle
+
+        if run.facts is None:
+            settle(run)
+        if run.facts is None and self.on_damage is OnDamage.RECOMPUTE:
+            mend(run, self.table_name, self.version)
         if run.facts is None and self.on_change is not OnChange.KEEP:
             self._adopt_changes(run)
         if run.facts is None:
@@ -194,7 +214,7 @@ class ExecuteInstance(Operation):
         if run.facts is None:  # it was resumed: what it has made may lie in its place by now, and be read-only
             publication.withdraw(run, temporary, instance_id)
         budget = None if self.budget is None else Budget.read(self.budget)
-        opening = Execution.open(
+        opening = self.execution().open(
             run,
             temporary,
             instance_id,
@@ -223,8 +243,11 @@ class ExecuteInstance(Operation):
 
     def materialize(self, run: Run) -> Publication:
         from tablevault_like.operations.execution import stage_partial
+        from tablevault_like.operations.mending import mend
         from tablevault_like.storage.rows import RowStore
 
+        # What is damaged counts as not done.
+        mend(run, self.table_name, self.version)
         with RowStore.open(run.files.rows) as store:
             # Nothing is recorded any more. What a worker left half-done that died inside of a commit is undone.
             store.claim(run.epoch)

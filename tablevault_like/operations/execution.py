@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ from tablevault_like.builders.checkpoint import Checkpoint
 from tablevault_like.builders.frames import FrameCache, PinnedTable, keep_old
 from tablevault_like.builders.hashing import Contents
 from tablevault_like.builders.inputs import Pin, PinKey, find_pin
-from tablevault_like.builders.partial import PartialFrame, partial_frame
+from tablevault_like.builders.partial import PartialFrame, named_artifacts, partial_frame
 from tablevault_like.builders.plan import Plan, PlannedBuilder
 from tablevault_like.builders.provenance import Provenance
 from tablevault_like.builders.recording import Building, RowsFailed
@@ -30,7 +32,7 @@ from tablevault_like.builders.spending import Spending
 from tablevault_like.builders.stages import needed_for
 from tablevault_like.builders.takeover import take_over
 from tablevault_like.catalog import Database, instances, processes
-from tablevault_like.engines.base import Interrupted, UserCodeError
+from tablevault_like.engines.base import Engine, Interrupted, UserCodeError
 from tablevault_like.engines.threads import ThreadEngine
 from tablevault_like.errors import TableVaultError, TVRowsError
 from tablevault_like.functions import builtin
@@ -39,12 +41,14 @@ from tablevault_like.functions.signature import validate_arguments
 from tablevault_like.layout import InstanceLayout, Layout
 from tablevault_like.limits import Budget
 from tablevault_like.model import ARTIFACT_DTYPE, Column, InstanceRecord, Pause, Progress, ReturnType
+from tablevault_like.operations.finished import forget
 from tablevault_like.operations.imported import with_results, write_reused
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process import context
 from tablevault_like.process.run import Run, StepReport
 from tablevault_like.storage import artifacts, files, manifests, places, tables
-from tablevault_like.storage.rows import RowReader, RowStore
+from tablevault_like.storage.row_reader import RowReader
+from tablevault_like.storage.rows import ARTIFACTS, FRAMES, LOST, RowStore
 
 MATERIALIZE = "materialize"
 """The last step of every execution."""
@@ -88,7 +92,7 @@ class Execution:
             store.claim(run.epoch)
             checkpoint = Checkpoint.read(run.files)
             artifact_folder = run.files.staged_instance(instance_id).artifacts
-            engine = ThreadEngine()
+            engine = cls.make_engine()
             run.engines.append(engine)
             current = context.current(run.layout.root)
             contents = Contents()
@@ -134,6 +138,11 @@ class Execution:
             return cls(run, *parts, cleanup.pop_all())
         raise AssertionError("unreachable")
 
+    @staticmethod
+    def make_engine() -> Engine:
+        """Return what calls the builders' functions."""
+        return ThreadEngine()
+
     def __enter__(self) -> Self:
         return self
 
@@ -178,6 +187,12 @@ class Execution:
                     incomplete[planned.name] = failed
                     if spec.is_index:
                         break
+            if spec.is_index:
+                begun_anew = self._begin_others_anew(planned)
+                finished -= begun_anew
+                for each in specs:
+                    if each.name in begun_anew & wanted - self.anew.taken:
+                        functions[each.name] = self._function(each)
             if spec.is_index and origin is not None:
                 self._keep_of_origin(spec, origin)
         if told := [failed for failed in incomplete.values() if failed is not None]:
@@ -229,9 +244,37 @@ class Execution:
         """Remove the artifacts of rows that were never recorded: they run again, maybe under other names."""
         artifacts.remove_strays(
             self.building.artifact_folder,
-            named=lambda: _artifact_names(partial_frame(self.run.files, self.checkpoint.plan)),
+            # Those of rows, too, that the index doesn't have any more: they may come back.
+            named=lambda: (
+                _artifact_names(partial_frame(self.run.files, self.checkpoint.plan))
+                | {name for _, _, name in named_artifacts(self.run.files, self.checkpoint.plan)}
+            ),
             source=self._own_artifacts,
         )
+        # What was recorded of them must not be missed by the next resume.
+        store, folder = self.building.store, self.building.artifact_folder
+        recorded = [name.partition("/") for name in store.files()]
+        gone = [name for kind, _, name in recorded if kind == ARTIFACTS and not os.path.lexists(folder / name)]
+        store.forget_files(f"{ARTIFACTS}/{name}" for name in gone)
+
+    def _begin_others_anew(self, index: PlannedBuilder) -> frozenset[str]:
+        """Forget what other builders have finished if the rows were lost, and others were made now. Return which."""
+        store, run = self.building.store, self.run
+        path, recorded = run.files.frame(index.name), store.files()
+        lost = recorded.get(f"{LOST}/{path.name}")
+        if lost is None:
+            return frozenset()
+        others = frozenset[str]()
+        if recorded.get(f"{FRAMES}/{path.name}") != lost:
+            plan = self.checkpoint.plan
+            others = frozenset(builder.name for builder in plan.builders) - {index.name}
+            told = f"the builder {index.name!r} has made other rows than those that were damaged; all else begins anew"
+            with run.journal.changing(run.process_id, run.epoch) as db:
+                processes.forget_steps(db, run.process_id, sorted(others))
+                processes.add_event(db, run.process_id, "mended", told, now=run.now())
+            forget(run, store, plan, others, artifact_folder_of=self.instance_id)
+        store.forget_files([f"{LOST}/{path.name}"])
+        return others
 
     def _keep_of_origin(self, spec: BuilderSpec, origin: Origin) -> None:
         """Keep what the IndexBuilder leaves of its origin, with the artifacts: columns, or rows if it says so."""
@@ -263,7 +306,13 @@ class Execution:
         """Keep what the IndexBuilder and the origin give together, for those who read a frame that isn't finished."""
         path = self.run.files.frame_with_old(spec.name)
         files.make_directory(path.parent)
-        tables.write_arrow_table(path, table)
+        draft = path.with_name(f".{uuid.uuid4().hex}.parquet")
+        try:
+            tables.write_arrow_table(draft, table)
+            self.building.store.record_files({f"{FRAMES}/{path.name}": files.sha256(draft)})
+            files.replace(draft, path)
+        finally:
+            files.remove(draft)
 
     def _take_over(self, rows: pd.DataFrame, columns: Iterable[str], origin: Origin) -> None:
         names = [name for column in columns for name in rows[column].dropna()]
@@ -358,7 +407,7 @@ def assemble(
     files.sync_tree(staged.artifacts, with_files=True)
     plan = checkpoint.plan
     files.remove(staged.provenance)
-    with RowStore.read(run.files.rows) as store:
+    with RowReader.open(run.files.rows) as store:
         Provenance.write(
             staged.provenance,
             plan,

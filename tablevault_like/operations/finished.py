@@ -15,13 +15,14 @@ from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
 from tablevault_like.process.run import Run
 from tablevault_like.storage import artifacts, files
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
+from tablevault_like.storage.rows import ARTIFACTS, FRAMES, RowStore
 
 
 def check_can_stay(folder: ProcessLayout, old: Plan, new: Plan) -> None:
     """Raise TVBuilderError if rows are finished that the builders of the new plan would take for something else."""
     before = {builder.name: builder for builder in old.builders}
-    with RowStore.read(folder.rows) as store:
+    with RowReader.open(folder.rows) as store:
         for builder in new.builders:
             was = before.get(builder.name)
             if was is None or _makes_the_same(was, builder):
@@ -40,6 +41,8 @@ def forget(run: Run, store: RowStore, plan: Plan, names: Collection[str], *, art
     The artifacts are those in the staged folder of the instance ``artifact_folder_of``.
     """
     stale = _artifacts_of(run.files, plan, names)
+    frames = [path for name in names for path in (run.files.frame(name), run.files.frame_with_old(name))]
+    store.forget_files([f"{ARTIFACTS}/{name}" for name in stale] + [f"{FRAMES}/{path.name}" for path in frames])
     # The IndexBuilder last: rows of others can't be read without the rows that they belong to.
     for name in [builder.name for builder in reversed(plan.builders) if builder.name in names]:
         store.forget(name)

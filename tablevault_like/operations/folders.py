@@ -18,7 +18,7 @@ from tablevault_like.layout import InstanceLayout, Layout, is_instance_folder
 from tablevault_like.model import INDEX_SUFFIX, LockRequest, Resource, TableRecord
 from tablevault_like.operations import artifact_views
 from tablevault_like.process.journal import Journal
-from tablevault_like.storage import descriptions, files, places
+from tablevault_like.storage import descriptions, files, places, reach
 
 log = logging.getLogger("tablevault_like")
 
@@ -36,11 +36,12 @@ def follow_table(journal: Journal, table: str) -> None:
             tables.settle_folder(db, record.table_id, record.next_folder)
             record = tables.get(db, table)
         place = places.table_layout(journal.layout, record)
-        place.folder.mkdir(exist_ok=True)
-        descriptions.write_table(place, record)
+        reach.make_folder(place.folder, exist_ok=True)
+        standing = descriptions.describe_standing(*instances.standing(db, record.table_id))
+        descriptions.write_table(place, record, standing)
         for instance in instances.of_table(db, table, include_temporary=True):
             if instance.is_temporary and is_free(db, Resource.builders(table, instance.version)):
-                _rename_index_builder(place.instance(instance.instance_id), table)
+                _rename_index_builder(places.part_of(place, instance.instance_id), table)
 
 
 def _rename_index_builder(place: InstanceLayout, table: str) -> None:

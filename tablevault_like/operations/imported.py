@@ -24,7 +24,7 @@ from tablevault_like.bundles.label import Label
 from tablevault_like.layout import InstanceLayout
 from tablevault_like.model import ARTIFACT_DTYPE, ReturnType
 from tablevault_like.storage import files, manifests, tables
-from tablevault_like.storage.rows import RowReader
+from tablevault_like.storage.row_reader import RowReader
 
 REUSED = "reused.json"
 
@@ -61,11 +61,16 @@ def folder_for(temporary: InstanceLayout, identity: str) -> Path:
     return temporary.results / identity[:32]
 
 
-def results_of(temporary: InstanceLayout) -> list[Results]:
-    """Return what was imported for a temporary instance. Raises TVFileError if it is damaged."""
+def result_folders(temporary: InstanceLayout) -> list[Path]:
+    """Return the folders of what was imported for a temporary instance. Each bears the beginning of an identity."""
     if not temporary.results.is_dir():
         return []
-    folders = [path for path in sorted(temporary.results.iterdir()) if _FOLDER.fullmatch(path.name)]
+    return [path for path in sorted(temporary.results.iterdir()) if _FOLDER.fullmatch(path.name)]
+
+
+def results_of(temporary: InstanceLayout) -> list[Results]:
+    """Return what was imported for a temporary instance. Raises TVFileError if it is damaged."""
+    folders = result_folders(temporary)
     return [Results(opening.kept_label(folder), opening.content(folder)) for folder in folders]
 
 

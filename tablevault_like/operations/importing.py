@@ -3,7 +3,8 @@
 1. The bundle is unpacked and verified before anything is recorded, in the process's own folder. From then on it is
    needed no more.
 2. What came out of it takes its place by one rename, inside the transaction that ends the process. A worker that dies
-   in between leaves it where the next one finds it: there, or still in the process's folder.
+   in between leaves it where the next one finds it: there, or still in the process's folder. If it isn't what it was,
+   that is told, and nothing is imported.
 3. What is there already, by its manifest, isn't taken in again; another instance of that id is never replaced.
 4. Code goes into the vault's code modules on request only, where nothing is, or the very same.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Self
 from tablevault_like.catalog import Database, instances, processes, tables
 from tablevault_like.catalog.instances import NewInstance
 from tablevault_like.catalog.processes import ProcessRow
-from tablevault_like.errors import TVArgumentError, TVFileError
-from tablevault_like.layout import InstanceLayout, ProcessLayout, TableLayout
+from tablevault_like.errors import TVArgumentError, TVCheckpointError, TVFileError
+from tablevault_like.layout import InstanceLayout, Layout, ProcessLayout, TableLayout
 from tablevault_like.model import (
     InstanceStatus,
     LockRequest,
@@ -36,7 +37,8 @@ from tablevault_like.operations import artifact_views, bundled_code, folders, pu
 from tablevault_like.operations.bundled_code import BundledCode
 from tablevault_like.process.operation import HOW, Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import artifacts, files, places
+from tablevault_like.storage import artifacts, files, places, reach
+from tablevault_like.storage.damage import Damage
 
 if TYPE_CHECKING:
     from tablevault_like.bundles.label import Label
@@ -123,6 +125,37 @@ class ImportInstance(Operation):
         label = open_bundle(Path(self.path), folder.bundle, max_bytes=self.max_bytes)
         if label.identity != self.bundle:
             raise TVFileError(f"{self.path} was replaced while it was read. Call again.", path=self.path)
+
+    def check_resume(self, view: View, folder: ProcessLayout) -> None:
+        """Raise TVCheckpointError if what came out of the bundle isn't what it was, wherever it is by now."""
+        record = tables.find(view.db, self.table_name)
+        table = None if record is None else places.table_layout(view.layout, record)
+        found = next(self.damage(view.layout, folder, table), None)
+        if found is not None:
+            process_id = folder.folder.name
+            raise TVCheckpointError(
+                f"What process {process_id!r} has kept of the bundle {self.path} is damaged: {found}. Nothing was "
+                f"imported, and the process stays as it is. stop_process({process_id!r}), and import the bundle anew.",
+                path=found.path,
+                process_id=process_id,
+            )
+
+    def damage(self, layout: Layout, folder: ProcessLayout, table: TableLayout | None) -> Iterator[Damage]:
+        """Yield what isn't what came out of the bundle any more. ``table`` is where its table is, if there is one."""
+        from tablevault_like.bundles import opening
+        from tablevault_like.operations.imported import folder_for
+
+        home, placed, note = folder.bundle, None, _folder_note(folder)
+        if os.path.lexists(note) and (noted_folder(folder) or "").partition("~")[0] != self.table_name:
+            yield Damage(note, "it doesn't name the folder that was chosen for the table")
+            return
+        table = table or layout.table(noted_folder(folder) or self.table_name)
+        if self.builder is not None and not home.is_dir():
+            home = folder_for(table.temporary(self.version), self.bundle)
+        elif self.builder is None and not opening.content(home).folder.is_dir():
+            instance = table.instance(self.instance_id)
+            placed = instance if instance.folder.is_dir() else None
+        yield from opening.damage(home, self.bundle, placed)
 
     def declare(self, view: View) -> Declaration:
         locks, is_there = self._declare_instance(view) if self.builder is None else self._declare_results(view)
@@ -227,10 +260,10 @@ class ImportInstance(Operation):
 
     def _add_table(self, run: Run, db: Database, label: Label) -> TableRecord:
         # Whoever finds the folder after a crash must know that it was made for this.
-        folder = self._noted_folder(run)
+        folder = noted_folder(run.files)
         if folder is None:
             folder = folders.free_folder(run.layout, db, self.table_name)
-            note = self._folder_note(run)
+            note = _folder_note(run.files)
             files.make_directory(note.parent)
             draft = note.with_suffix(".new")
             files.remove(draft)
@@ -269,7 +302,7 @@ class ImportInstance(Operation):
 
         content = opening.content(run.files.bundle)
         with run.fenced() as db:
-            record, folder = tables.find(db, self.table_name), self._noted_folder(run)
+            record, folder = tables.find(db, self.table_name), noted_folder(run.files)
             if record is not None:
                 if instances.find(db, self.table_name, self.instance_id) is not None:
                     return
@@ -283,7 +316,7 @@ class ImportInstance(Operation):
             if target.exists() and run.files.bundle.is_dir() and not content.folder.exists():
                 files.place(target, content.folder)
             if record is None and table.folder.is_dir() and not any(table.folder.iterdir()):
-                table.folder.rmdir()
+                reach.remove_folder(table.folder)
 
     # --- the results of one builder
 
@@ -315,7 +348,7 @@ class ImportInstance(Operation):
             if target.exists() and not run.files.bundle.exists():
                 files.place(target, run.files.bundle)
             if target.parent.is_dir() and not any(target.parent.iterdir()):
-                target.parent.rmdir()
+                reach.remove_folder(target.parent)
 
     def _target(self, run: Run, db: Database) -> Path:
         from tablevault_like.operations.imported import folder_for
@@ -342,20 +375,25 @@ class ImportInstance(Operation):
         """Return the code of an instance that a worker has placed which died then."""
         with run.journal.catalog.snapshot() as db:
             record = tables.find(db, self.table_name)
-        table = run.layout.table(self._noted_folder(run) or self.table_name)
+        table = run.layout.table(noted_folder(run.files) or self.table_name)
         if record is not None:
             table = places.table_layout(run.layout, record)
         return table.instance(self.instance_id).code
 
-    def _folder_note(self, run: Run) -> Path:
-        return run.files.staging / "folder"
 
-    def _noted_folder(self, run: Run) -> str | None:
-        """Return the folder that was chosen for a table that is made."""
-        try:
-            return self._folder_note(run).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
+def _folder_note(folder: ProcessLayout) -> Path:
+    return folder.staging / "folder"
+
+
+def noted_folder(folder: ProcessLayout) -> str | None:
+    """Return the name of the folder that an import has chosen for a table that it makes.
+
+    None if it makes none, or if its note of that can't be read.
+    """
+    try:
+        return _folder_note(folder).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def _check_bytes(given: object) -> None:

@@ -25,7 +25,7 @@ from tablevault_like.model import (
 from tablevault_like.operations import artifact_views, folders, publication
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import files, places
+from tablevault_like.storage import descriptions, files, places, reach
 
 if TYPE_CHECKING:
     pass
@@ -85,10 +85,11 @@ class CreateInstance(Operation):
             origin = self._origin(db)
         staged = run.files.staged_instance(temporary_id(self.version))
         files.remove(staged.folder)
-        staged.builders.mkdir(parents=True)
-        staged.artifacts.mkdir()
+        reach.make_folders(staged.builders)
+        reach.make_folder(staged.artifacts)
         for name, text in self._builder_texts(run, origin).items():
             files.write_file(staged.builder(name), text)
+        descriptions.write_temporary(staged, self._described(run, origin))
         files.sync_tree(staged.folder)
         return _StagedBuilders(origin)
 
@@ -134,6 +135,20 @@ class CreateInstance(Operation):
                 return
             files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
         files.place(staged.folder, target)
+
+    def _described(self, run: Run, origin: InstanceRecord | None) -> dict[str, object]:
+        return {
+            "table": self.table_name,
+            "instance": temporary_id(self.version),
+            "version": self.version,
+            "description": self.description,
+            "author": run.author,
+            "external_edit": self.external_edit,
+            "origin_table": origin.table_name if origin else None,
+            "origin": origin.instance_id if origin else None,
+            "process_id": run.process_id,
+            "created_at": run.created_at,
+        }
 
     def _origin(self, db: Database) -> InstanceRecord | None:
         if self.origin_id is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.errors import TVArgumentError
 from tablevault_like.model import LockRequest, Resource
+from tablevault_like.operations import folders
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
 
@@ -26,6 +27,9 @@ class _PinOperation(Operation):
             )
         # Shared: who works with it isn't disturbed, but a pruning that is about to take it is waited for.
         return Declaration((LockRequest.shared(Resource.instance(self.table_name, self.instance_id)),))
+
+    def finish(self, run: Run) -> None:
+        folders.follow_table(run.journal, self.table_name)
 
 
 @dataclass(frozen=True)

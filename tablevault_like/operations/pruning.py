@@ -17,7 +17,7 @@ from typing import Any
 
 from tablevault_like.catalog import Database, deletions, instances, locks, processes, tables
 from tablevault_like.errors import TVArgumentError, TVFileError
-from tablevault_like.locks import WorkerLock, is_held
+from tablevault_like.locks import is_held, lock_of
 from tablevault_like.model import InstanceRecord, LockMode, LockRequest, Resource
 from tablevault_like.operations import prunable, retention, trash
 from tablevault_like.operations.prunable import Prunable, Pruning
@@ -26,7 +26,7 @@ from tablevault_like.operations.trash import Removed, TrashRecord
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import files, places
+from tablevault_like.storage import files, places, reach
 
 _RESOURCE = Resource("trash")
 
@@ -115,7 +115,7 @@ class Prune(Operation):
                 for record in made.deleted:
                     folder = _folder(run, db, record)
                     if folder is not None and instances.find(db, record.table_name, record.instance_id) is None:
-                        folder.rename(files.available_name(run.files.staging, folder.name))
+                        reach.rename(folder, files.available_name(run.files.staging, folder.name))
         for thing in made.others:
             if thing.kind is Removed.PROCESS:
                 _remove_process(run.journal, thing.name)
@@ -123,10 +123,11 @@ class Prune(Operation):
     def undo(self, run: Run) -> None:
         if not run.files.staging.is_dir():
             return
+        files.check_no_link(run.layout.trash)
         files.make_directory(run.layout.trash)
         for path in sorted(run.files.staging.iterdir()):
             with run.fenced():
-                path.rename(files.available_name(run.layout.trash, path.name))
+                reach.rename(path, files.available_name(run.layout.trash, path.name))
         files.sync_directory(run.layout.trash)
 
     def _locked(self, run: Run, db: Database) -> list[InstanceRecord]:
@@ -163,7 +164,7 @@ def _is_in_trash(thing: Prunable) -> bool:
 
 def _set_aside(path: Path, staging: Path) -> None:
     try:
-        path.rename(staging / path.name)
+        reach.rename(path, staging / path.name)
     except OSError as error:
         raise TVFileError(
             f"{path} can't be moved ({error.strerror}), so nothing was pruned. Remove it yourself, or mend that, and "
@@ -217,7 +218,7 @@ def _folder(run: Run, db: Database, record: InstanceRecord) -> Path | None:
 def _remove_process(journal: Journal, process_id: str) -> None:
     """Remove what is left of a process that has ended, unless somebody has claimed its id again."""
     folder = journal.layout.process(process_id)
-    lock = WorkerLock(folder.worker_lock)
+    lock = lock_of(folder)
     if is_held(folder.worker_lock) or not lock.acquire():
         return
     try:

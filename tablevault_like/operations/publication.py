@@ -18,7 +18,7 @@ from tablevault_like.layout import InstanceLayout
 from tablevault_like.model import Column, InstanceRecord, InstanceStatus, Resource, temporary_id
 from tablevault_like.operations import artifact_views, folders
 from tablevault_like.process.run import Run
-from tablevault_like.storage import artifacts, descriptions, files, manifests, places
+from tablevault_like.storage import artifacts, descriptions, files, manifests, places, reach
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,9 @@ class Publication:
         """Replace the temporary instance by the materialized one, in the catalog."""
         temporary = self.temporary
         table = tables.get(db, temporary.table_name)
+        if table.has_side_effects:
+            # Again: what has been made meanwhile isn't the newest any more.
+            instances.deactivate_others(db, table.table_id, process_id=run.process_id, is_published=True)
         origin = tables.find(db, temporary.origin_table) if temporary.origin_table else None
         number = instances.add(
             db,
@@ -125,7 +128,7 @@ def stage_artifacts(run: Run, temporary: InstanceRecord, staged: InstanceLayout)
     placed = places.instance_layout(run.layout, temporary).artifacts
     if placed.is_symlink() or artifacts.has_any(placed):
         return files.copy_tree(placed, staged.artifacts)
-    staged.artifacts.mkdir()
+    reach.make_folder(staged.artifacts)
     return {}
 
 
@@ -205,13 +208,17 @@ def discard_temporary(run: Run, temporary: InstanceRecord, instance_id: str) -> 
             return
         if _texts(place.builders) == _texts(made.builders):
             # Staging is swept afterwards, when nobody waits for this transaction. What the name is need not last.
-            place.folder.rename(run.files.staged_instance(temporary.instance_id).folder)
+            reach.rename(place.folder, run.files.staged_instance(temporary.instance_id).folder)
         else:
             files.discard(place.folder, run.layout.trash, f"{run.process_id}-{temporary.instance_id}")
 
 
 def show_artifacts(run: Run, made: Publication) -> None:
     """Let the table's folder show the artifacts of a new instance, if it has one set of them."""
+    with run.journal.catalog.snapshot() as db:
+        has_side_effects = instances.has_side_effects(db, made.temporary.table_id)
+    if has_side_effects:  # others have become inactive
+        folders.follow_table(run.journal, made.temporary.table_name)
     if made.success:
         artifact_views.follow_instance(
             run.journal, made.temporary, made.instance_id, name=f"{run.process_id}-artifacts"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tablevault_like.catalog import Database, instances, locks, tables
-from tablevault_like.errors import TVArgumentError, TVProcessError, TVTableError
+from tablevault_like.errors import TVArgumentError, TVCheckpointError, TVFileError, TVProcessError, TVTableError
 from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import (
     ARTIFACT_DTYPE,
@@ -25,7 +24,7 @@ from tablevault_like.operations import publication
 from tablevault_like.operations.publication import Publication
 from tablevault_like.process.operation import INPUT, Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import artifacts, files, places
+from tablevault_like.storage import artifacts, files, places, reach
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +102,20 @@ class WriteInstance(Operation):
             return None
         return parquet.write_table(folder.pinned_frame, self.table_df, self.dtypes), len(self.table_df)
 
+    def check_resume(self, view: View, folder: ProcessLayout) -> None:
+        from tablevault_like.storage import tables as parquet
+
+        path, process_id = folder.pinned_frame, folder.folder.name
+        try:
+            parquet.read_table(path)  # each of its pages has a checksum
+        except TVFileError as error:
+            raise TVCheckpointError(
+                f"The frame that process {process_id!r} has kept is damaged: {error.message} Or "
+                f"stop_process({process_id!r}), and write the frame anew.",
+                path=path,
+                process_id=process_id,
+            ) from error
+
     def stage(self, run: Run) -> Publication | None:
         if self.table_df is None:
             return None
@@ -132,8 +145,6 @@ class WriteInstance(Operation):
         return made
 
     def publish(self, run: Run, db: Database) -> None:
-        # Again: what has been made meanwhile isn't the newest any more.
-        self._deactivate_others(run, db)
         run.made.publish(run, db)
 
     def finish(self, run: Run) -> None:
@@ -185,8 +196,8 @@ class WriteInstance(Operation):
         instance_id = run.instance_id(self.version)
         staged = run.files.staged_instance(instance_id)
         files.remove(staged.folder)
-        staged.folder.mkdir(parents=True)
-        os.link(run.files.pinned_frame, staged.table)
+        reach.make_folders(staged.folder)
+        reach.link(run.files.pinned_frame, staged.table)
         columns, rows = run.prepared or parquet.read_columns(staged.table)
         digests = publication.stage_artifacts(run, temporary, staged)
         artifact_columns = [column.name for column in columns if column.dtype == ARTIFACT_DTYPE]

@@ -81,6 +81,20 @@ def stop_above() -> Stop | None:
     return None if found is None else found.stop
 
 
+_protected: set[Path] = set()
+"""Vaults in which this interpreter changes nothing."""
+
+
+def protect(root: Path) -> None:
+    """Let this interpreter, and its forks, change nothing in the vault at ``root`` from now on."""
+    _protected.add(root)
+
+
+def is_protected(root: Path) -> bool:
+    """Tell whether this interpreter is to change nothing in the vault at ``root``."""
+    return root in _protected
+
+
 def checkpoint() -> None:
     """Wait until everything that the running builder's function has given so far is recorded, and safe on the disk.
 

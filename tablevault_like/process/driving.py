@@ -31,7 +31,7 @@ from tablevault_like.engines.base import Interrupted, UserCodeError
 from tablevault_like.errors import FencedError, TableVaultError, TVArtifactError, TVPausedError, TVTableError
 from tablevault_like.locks import WorkerLock
 from tablevault_like.model import Pause, State
-from tablevault_like.process import context
+from tablevault_like.process import context, memory
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal, fenced_error
 from tablevault_like.process.life import Life
@@ -39,9 +39,11 @@ from tablevault_like.process.operation import Operation
 from tablevault_like.process.pauses import listening
 from tablevault_like.process.run import LOCAL_RUNS, Run
 from tablevault_like.process.stopping import Stopper
+from tablevault_like.storage import room
 
 log = logging.getLogger("tablevault_like")
 
+HAD_COMPLETED = "The operation had completed: process {!r} is done."
 TAKEN_OVER = "Process {!r} was taken over or stopped meanwhile; nothing was undone here."
 
 
@@ -56,6 +58,7 @@ class Driver:
         """Bring a claimed process to its end. Lets go of the worker lock, whatever happens."""
         LOCAL_RUNS[run.process_id] = run
         failure: BaseException | None = None
+        is_settled = False
         try:
             with run.interrupts, self._as_current(run), listening(run) if operation.can_pause else nullcontext():
                 try:
@@ -63,6 +66,12 @@ class Driver:
                     self.endings.finish(operation, run)
                 except BaseException as error:  # noqa: BLE001 - it is raised again
                     failure = self._settle(operation, run, error)
+                    is_settled = True
+        except BaseException as error:
+            # An interrupt that came before all of that was entered, or while it was left.
+            if is_settled:
+                raise
+            failure = self._settle(operation, run, error)
         finally:
             self._let_go(operation, run, lock)
         if failure is not None:
@@ -75,6 +84,8 @@ class Driver:
             state = processes.is_current(db, run.process_id, run.epoch)
         if state is State.CREATED:
             operation.keep(run)
+        memory.keep(run, operation)
+        if state is State.CREATED:
             with self.journal.changing(run.process_id, run.epoch) as db:
                 self.journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
         run.made = operation.execute(run)
@@ -95,7 +106,7 @@ class Driver:
         try:
             state = self._state_of_claim(run)
             if state is State.COMPLETED:
-                cause.add_note(f"The operation had completed: process {run.process_id!r} is done.")
+                cause.add_note(HAD_COMPLETED.format(run.process_id))
                 self.endings.finish(operation, run)
             elif state is None or state is State.STOPPING or state.has_ended:
                 if isinstance(error, Interrupted) and not run.interrupts.received:
@@ -116,9 +127,9 @@ class Driver:
                     "it counts as interrupted."
                 )
             elif _is_asked(run, error) and state is State.RUNNING:
-                return self._pause_on_request(run, below)
+                return self.journal.reserve.insist(lambda: self._pause_on_request(run, below))
             else:
-                self._pause_or_revert(operation, run, error, cause)
+                self.journal.reserve.insist(lambda: self._pause_or_revert(operation, run, error, cause))
         except FencedError:
             cause.add_note(TAKEN_OVER.format(run.process_id))
         except Exception as failure:
@@ -147,7 +158,7 @@ class Driver:
         return error
 
     def _pause_or_revert(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> None:
-        if self._state_of_claim(run) is State.RUNNING and self._is_to_pause(operation, run, error, cause):
+        if self._state_of_claim(run) is State.RUNNING and self._is_to_pause(operation, run, error):
             self.journal.pause(run.process_id, run.epoch, cause)
             cause.add_note(
                 f"Process {run.process_id!r} is paused: call again with the same process_id to go on, or "
@@ -160,10 +171,11 @@ class Driver:
             self.endings.revert(operation, run, cause)
             cause.add_note(f"Process {run.process_id!r} was reverted.")
 
-    def _is_to_pause(self, operation: Operation, run: Run, error: BaseException, cause: BaseException) -> bool:
+    def _is_to_pause(self, operation: Operation, run: Run, error: BaseException) -> bool:
         if not self._is_named(run) and not (isinstance(error, Interrupted) and self._is_below_named(run)):
             return False
-        is_own = isinstance(cause, TableVaultError) and not isinstance(cause, TVTableError | TVArtifactError)
+        # What the disk refused is told in our words, but is no fault of what was asked for.
+        is_own = isinstance(error, TableVaultError) and not isinstance(error, TVTableError | TVArtifactError)
         if isinstance(error, UserCodeError) or not is_own:
             return True
         with self.journal.catalog.snapshot() as db:
@@ -204,16 +216,21 @@ class Driver:
             try:
                 for engine in run.engines:
                     engine.wait()
-                if run.left_over is not None and _is_asked(run, run.left_over):
-                    self._pause_on_request(run)
-                elif run.left_over is not None:
-                    self._pause_or_revert(operation, run, run.left_over, _cause(run, run.left_over))
+                if run.left_over is not None:
+                    self.journal.reserve.insist(lambda: self._settle_left_over(operation, run))
             except Exception:
                 log.warning("process %s could not be settled", run.process_id, exc_info=True)
             finally:
                 self._release(run, lock)
 
         threading.Thread(target=wait, name=f"tablevault-{run.process_id}", daemon=True).start()
+
+    def _settle_left_over(self, operation: Operation, run: Run) -> None:
+        assert run.left_over is not None
+        if _is_asked(run, run.left_over):
+            self._pause_on_request(run)
+        else:
+            self._pause_or_revert(operation, run, run.left_over, _cause(run, run.left_over))
 
     def _release(self, run: Run, lock: WorkerLock) -> None:
         LOCAL_RUNS.pop(run.process_id, None)
@@ -252,4 +269,4 @@ def _cause(run: Run, error: BaseException) -> BaseException:
         return error.original
     if isinstance(error, Interrupted):
         return run.interrupts.exception()
-    return error
+    return room.in_words(error, run.layout.root) or error

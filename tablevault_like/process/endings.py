@@ -11,16 +11,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from tablevault_like.catalog import locks, processes
 from tablevault_like.catalog.processes import ProcessRow
-from tablevault_like.locks import WorkerLock, is_held
+from tablevault_like.errors import TVFileError
+from tablevault_like.locks import WorkerLock, is_held, lock_of
 from tablevault_like.model import State, StepRecord, StopIntent
 from tablevault_like.process import housekeeping, records
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation, rebuild
 from tablevault_like.process.run import Run
+from tablevault_like.storage import files
 
 log = logging.getLogger("tablevault_like")
 
@@ -36,7 +39,7 @@ class Endings:
 
         Tell whether that freed its locks. Called by whoever needs what the process holds.
         """
-        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        lock = lock_of(self.journal.layout.process(process_id))
         if not lock.acquire():
             return False
         with self.leaving(lock, process_id):
@@ -52,7 +55,7 @@ class Endings:
 
     def finish_dead(self, process_id: str) -> None:
         """End a process whose worker is dead. Raises TVProcessError if it lives after all."""
-        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        lock = lock_of(self.journal.layout.process(process_id))
         if not lock.acquire():
             raise Life(self.journal).running_error(process_id)
         with self.leaving(lock, process_id):
@@ -72,13 +75,15 @@ class Endings:
         self.leave(lock, process_id)
 
     def leave(self, lock: WorkerLock, process_id: str) -> None:
-        """Do now what ``leaving`` does at its end."""
+        """Do now what ``leaving`` does at its end. What fails is litter, and is logged."""
         try:
             row = self.journal.find(process_id)
             if row is None or (row.state.has_ended and not row.named):
-                self.dismiss(lock, process_id)
+                housekeeping.dismiss(self.journal.layout, process_id)
             elif row.state.has_ended:
                 housekeeping.sweep(self.journal.layout, process_id)
+        except Exception:
+            log.warning("housekeeping after process %s failed", process_id, exc_info=True)
         finally:
             lock.release()
 
@@ -86,6 +91,8 @@ class Endings:
         """Let go of the worker lock of a process that nobody will ever claim again. Its folder goes with it."""
         try:
             housekeeping.dismiss(self.journal.layout, process_id)
+        except Exception:
+            log.warning("housekeeping after process %s failed", process_id, exc_info=True)
         finally:
             lock.release()
 
@@ -95,16 +102,28 @@ class Endings:
             waiting = {waiter.process_id for waiter in locks.waiters(db)}
             live = {row.process_id for row in processes.live(db)}
         layout = self.journal.layout
+        files.check_no_link(layout.processes)
         kept = {path.name for path in layout.processes.iterdir() if housekeeping.is_left(layout, path.name)}
         for process_id in sorted((kept | waiting) - live):
-            path = layout.process(process_id).worker_lock
-            lock = WorkerLock(path)
-            if is_held(path) or not lock.acquire():
-                continue
-            with self.leaving(lock, process_id):
-                if process_id in waiting:
-                    with self.journal.catalog.transaction() as db:
-                        locks.dequeue(db, process_id)
+            try:
+                self.forget_waiter(process_id)
+            except TVFileError:
+                log.warning("housekeeping failed", exc_info=True)
+
+    def forget_waiter(self, process_id: str) -> None:
+        """Remove what is left of a worker that waited for locks, from the queue and on disk, unless it lives."""
+        lock = lock_of(self.journal.layout.process(process_id))
+        if is_held(lock.path) or not lock.acquire():
+            return
+        with self.leaving(lock, process_id):
+            with self.journal.catalog.snapshot() as db:
+                is_queued = locks.waiting(db, process_id) is not None
+            if is_queued:
+                self.journal.reserve.insist(partial(self._dequeue, process_id))
+
+    def _dequeue(self, process_id: str) -> None:
+        with self.journal.catalog.transaction() as db:
+            locks.dequeue(db, process_id)
 
     def revert(self, operation: Operation, run: Run, error: BaseException | None) -> None:
         """Undo a process whose worker lock is held by this worker. Its live children first."""
@@ -144,9 +163,11 @@ class Endings:
             log.warning("housekeeping after process %s failed", run.process_id, exc_info=True)
 
     def conclude(self, row: ProcessRow) -> None:
-        """End a process whose worker is dead: as its stopper meant, else by revert."""
-        if row.state.has_ended:
-            return
+        """End a process whose worker is dead: as its stopper meant, else by revert. A full disk is no hindrance."""
+        if not row.state.has_ended:
+            self.journal.reserve.insist(lambda: self._conclude(row))
+
+    def _conclude(self, row: ProcessRow) -> None:
         with self.journal.catalog.transaction() as db:
             epoch = self.journal.claim(db, row.process_id)
         operation = rebuild(row.operation, row.arguments)

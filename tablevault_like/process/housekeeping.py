@@ -16,9 +16,12 @@ def has_more(layout: Layout, process_id: str) -> bool:
 
 
 def sweep(layout: Layout, process_id: str) -> None:
-    """Remove what is in the folder of an ended process, but for its worker lock, which is held, and its output."""
+    """Remove what is in the folder of an ended process, but for its worker lock, which is held, and its output.
+
+    Nothing is removed through a link that somebody has put in the way.
+    """
     folder = layout.process(process_id)
-    if folder.folder.exists():
+    if _is_reached(layout, process_id):
         for path in folder.folder.iterdir():
             if path not in (folder.worker_lock, folder.output_log):
                 files.remove(path)
@@ -32,14 +35,20 @@ def dismiss(layout: Layout, process_id: str) -> None:
     """
     sweep(layout, process_id)
     folder = layout.process(process_id)
-    if not folder.output_log.exists():
+    if _is_reached(layout, process_id) and not folder.output_log.exists():
         files.remove(folder.folder)
 
 
 def is_left(layout: Layout, process_id: str) -> bool:
-    """Tell whether a folder of that name is one that a worker has made: all that is in it bears a name of ours.
+    """Tell whether a folder of that name is one that a worker has made. The first thing in it is the worker lock.
 
-    The worker lock is the first thing in it, but when power is lost while it is removed, other things may remain.
+    When power is lost while it is removed, other things may remain without it, all of which bear names of ours.
     """
     place = layout.process(process_id)
-    return place.folder.is_dir() and all(map(place.owns, place.folder.iterdir()))
+    return place.worker_lock.is_file() or (place.folder.is_dir() and all(map(place.owns, place.folder.iterdir())))
+
+
+def _is_reached(layout: Layout, process_id: str) -> bool:
+    """Tell whether the folder of a process is there, and no link leads to it."""
+    folder = layout.process(process_id).folder
+    return folder.is_dir() and not any(path.is_symlink() for path in (layout.metadata, layout.processes, folder))

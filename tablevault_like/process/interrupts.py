@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Self
 
 from tablevault_like.engines.base import Stop
+from tablevault_like.storage import callbacks
 
 
 class Interrupts:
@@ -73,7 +74,7 @@ class Interrupts:
     def _handle(self, number: int, _: FrameType | None) -> None:
         self._received = number
         if self._stop is None:
-            raise _exception(number)
+            raise callbacks.note(_exception(number))
         if self._stop.requested:
             self._stop.abandon()
         else:

@@ -23,6 +23,8 @@ from tablevault_like.layout import Layout
 from tablevault_like.locks import Worker
 from tablevault_like.model import ErrorRecord, LockRequest, Pause, State, StopIntent
 from tablevault_like.process.state import check_transition
+from tablevault_like.storage import reach
+from tablevault_like.storage.room import Reserve
 
 log = logging.getLogger("tablevault_like")
 
@@ -43,6 +45,14 @@ class Journal:
     catalog: Catalog
     layout: Layout
     now: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        reach.guard(self.layout.root)
+
+    @property
+    def reserve(self) -> Reserve:
+        """Return the room that is kept for ending processes on a full disk."""
+        return Reserve(self.layout.reserve)
 
     def find(self, process_id: str) -> ProcessRow | None:
         """Return a process, ``None`` if there is none of that id."""

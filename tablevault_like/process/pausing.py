@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tablevault_like.catalog import processes
 from tablevault_like.catalog.processes import ProcessRow
 from tablevault_like.errors import TVArgumentError, TVProcessError
-from tablevault_like.locks import WorkerLock
+from tablevault_like.locks import lock_of
 from tablevault_like.model import Pause, State, check_process_id
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal
@@ -35,13 +35,13 @@ class Pauser:
         row = self.journal.get(check_process_id(process_id))
         if not REGISTRY[row.operation].can_pause:
             raise TVArgumentError(f"{row.operation} can't be paused: it has no point at which it could go on.")
-        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        lock = lock_of(self.journal.layout.process(process_id))
         has_lock = lock.acquire()
         if not has_lock:
-            self._request(process_id)
+            self.journal.reserve.insist(lambda: self._request(process_id))
             return process_id
         with self.endings.leaving(lock, process_id):
-            self.pause_dead(self.journal.get(process_id))
+            self.journal.reserve.insist(lambda: self.pause_dead(self.journal.get(process_id)))
         # A worker that lives does this itself, when it has heard of it.
         request_below(self.journal, process_id)
         return process_id

@@ -14,7 +14,7 @@ from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.locks import is_held
 from tablevault_like.model import LockRequest, ProcessRecord, Progress, State, StepRecord
 from tablevault_like.process import waiting
-from tablevault_like.storage.rows import Counts, RowStore
+from tablevault_like.storage.row_reader import Counts, RowReader
 
 
 def active(db: Database, layout: Layout) -> dict[str, ProcessRecord]:
@@ -176,7 +176,7 @@ def _recounted(steps: list[Step], folder: ProcessLayout) -> list[Step]:
     if not folder.rows.exists():
         return steps
     try:
-        with RowStore.read(folder.rows) as store:
+        with RowReader.open(folder.rows) as store:
             counts = {step.record.name: store.counts(step.record.name) for step in steps if not step.record.is_done}
     except TVFileError:
         # It died inside a commit, say. What was reported is true all the same.

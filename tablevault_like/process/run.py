@@ -21,6 +21,7 @@ from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.model import Pause, Progress, StopIntent
 from tablevault_like.process.interrupts import Interrupts
 from tablevault_like.process.journal import UNCLAIMED, Journal
+from tablevault_like.storage.files import check_no_link
 
 _REPORT_SECONDS = 0.4
 
@@ -67,8 +68,15 @@ class Run:
     def layout(self) -> Layout:
         return self.journal.layout
 
-    @cached_property
+    @property
     def files(self) -> ProcessLayout:
+        """The folder of the process. Raises TVFileError if somebody has put a link in its place."""
+        place = self._place
+        check_no_link(self.layout.processes, place.folder, place.staging, place.pinned)
+        return place
+
+    @cached_property
+    def _place(self) -> ProcessLayout:
         return self.layout.process(self.process_id)
 
     @property
@@ -100,8 +108,7 @@ class Run:
 
     def instance_id(self, version: str) -> str:
         """Return the id of the instance that this process makes: the same in every claim, and never used before."""
-        unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.process_id}/{self.created_at!r}")
-        return f"{version}_{int(self.created_at)}_{unique}"
+        return instance_id_of(self.process_id, self.created_at, version)
 
     def check(self) -> None:
         """Raise FencedError if this claim is over."""
@@ -213,3 +220,9 @@ class StepReport:
         processes.report_step(db, self._run.process_id, self.name, told, now=self._run.now())
         if self._told is told:
             self._told = None
+
+
+def instance_id_of(process_id: str, created_at: float, version: str) -> str:
+    """Return the id of the instance that a process makes which was created at this time."""
+    unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{process_id}/{created_at!r}")
+    return f"{version}_{int(created_at)}_{unique}"

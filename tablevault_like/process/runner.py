@@ -14,16 +14,17 @@ worker is elsewhere or dead. All of them claim first: they hold the worker lock,
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Container, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from tablevault_like.catalog import Database, processes
 from tablevault_like.catalog.processes import ProcessRow
 from tablevault_like.errors import TVProcessError, message_of
-from tablevault_like.locks import WorkerLock
+from tablevault_like.locks import WorkerLock, lock_of
 from tablevault_like.model import Existing, State, check_process_id, new_process_id
 from tablevault_like.process import context, records
-from tablevault_like.process.driving import Driver
+from tablevault_like.process.driving import HAD_COMPLETED, Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.existing import check_same_work, existing_error, is_other_work
 from tablevault_like.process.interrupts import is_termination
@@ -32,8 +33,9 @@ from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Operation, View, rebuild
 from tablevault_like.process.pausing import Pauser
 from tablevault_like.process.run import Observer, Run
-from tablevault_like.process.start import Request, Start
+from tablevault_like.process.start import IdTaken, Request, Start
 from tablevault_like.process.stopping import Stopper
+from tablevault_like.storage import room
 
 log = logging.getLogger("tablevault_like")
 
@@ -83,6 +85,11 @@ class Runner:
                 f"This code runs for a sample, which changes nothing, so {operation.name} is refused. Execute the "
                 "instance, or leave that out of what is sampled."
             )
+        if context.is_protected(self.journal.layout.root):
+            raise TVProcessError(
+                f"This code is being rehearsed on a copy of the vault, so {operation.name} is refused here: chaos() "
+                f"changes nothing in {self.journal.layout.root}. Leave that out of the function that is rehearsed."
+            )
         parent_id = self.parent_id or (current.process_id if current else None)
         is_new = process_id is None and current is None
         if process_id is not None:
@@ -92,10 +99,24 @@ class Runner:
             is_named = False
             process_id = current.next_child_id() if current else new_process_id()
         start = self._start(operation, process_id, is_named=is_named, parent_id=parent_id)
-        existing = None if is_new else self.journal.find(process_id)
+        try:  # not telling(), which could be interrupted while it is left
+            return self._run(start, is_new=is_new)
+        except BaseException as error:
+            self._tell_of_interrupt(error, process_id)
+            raise
+
+    def _run(self, start: Start, *, is_new: bool) -> str:
+        operation, request = start.operation, start.request
+        existing = None if is_new else self.journal.find(request.process_id)
         if existing is None or existing.state is State.REVERTED:
             operation.check()
-            return start.run()
+            try:
+                return start.run()
+            except IdTaken:
+                existing = self.journal.get(request.process_id)
+                start = self._start(
+                    operation, request.process_id, is_named=request.is_named, parent_id=request.parent_id
+                )
         match operation.on_existing():
             case Existing.AUTO:
                 return self._continue(existing, start)
@@ -104,15 +125,38 @@ class Runner:
             case Existing.RERUN:
                 return self._rerun(existing, start)
 
+    @contextmanager
+    def telling(self, process_id: str) -> Iterator[None]:
+        """Let whatever is raised after a process has completed tell that it has."""
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(HAD_COMPLETED.format(process_id))
+            raise
+
+    def _tell_of_interrupt(self, error: BaseException, process_id: str) -> None:
+        is_interrupt = not isinstance(error, Exception) or isinstance(error, MemoryError)
+        if not is_interrupt or any(repr(process_id) in note for note in getattr(error, "__notes__", ())):
+            return
+        self.journal.catalog.recover()
+        row = self.journal.find(process_id)
+        if row is not None and row.state is State.COMPLETED:
+            error.add_note(HAD_COMPLETED.format(process_id))
+        elif row is not None and row.state is State.PAUSED:
+            error.add_note(
+                f"Process {process_id!r} is paused: call again with the same process_id to go on, or stop_process() it."
+            )
+        elif row is not None and not row.state.has_ended:
+            error.add_note(f"Process {process_id!r} could not be settled; the next who claims it will.")
+
     def restart(self) -> dict[str, Outcome]:
-        """Go on with every top-level process whose worker is dead. One that fails doesn't stop the others."""
-        with self.journal.catalog.snapshot() as db:
-            found = [row for row in processes.live(db) if row.parent_id is None or not _is_live(db, row.parent_id)]
-        outcomes = {
-            row.process_id: self._restart_one(row)
-            for row in found
-            if not row.paused_on_request and not self._life.is_alive(row.process_id)
-        }
+        """Go on with every top-level process whose worker is dead. One that fails doesn't stop the others.
+
+        Those below a process come after that, if it has ended without them.
+        """
+        outcomes: dict[str, Outcome] = {}
+        while found := self._dead(outcomes):
+            outcomes |= {row.process_id: self._restart_one(row) for row in found}
         try:
             self._endings.tidy()
         except Exception:
@@ -125,7 +169,9 @@ class Runner:
         Raises TVProcessError if it has ended, or if its worker (or one of a child) lives and ``force`` wasn't given;
         TVArgumentError for an unknown id, or if what it does can't be kept in part.
         """
-        return Stopper(self.journal, self._endings, self._life).stop(process_id, force=force, materialize=materialize)
+        stopper = Stopper(self.journal, self._endings, self._life)
+        with room.told(self.journal.layout.root):
+            return stopper.stop(process_id, force=force, materialize=materialize)
 
     def pause(self, process_id: str) -> str:
         """Ask a process to pause at the next safe point, and return its id.
@@ -133,7 +179,8 @@ class Runner:
         Raises TVProcessError if it has ended or is being stopped, TVArgumentError for an unknown id, or for an
         operation that is too short to be paused.
         """
-        return self._pauser.pause(process_id)
+        with room.told(self.journal.layout.root):
+            return self._pauser.pause(process_id)
 
     def _rerun(self, existing: ProcessRow, start: Start) -> str:
         """Start anew under an id that has a run already.
@@ -144,7 +191,7 @@ class Runner:
         operation, process_id = start.operation, existing.process_id
         check_same_work(existing, operation)
         operation.check()
-        with ExitStack() as cleanup:
+        with room.told(self.journal.layout.root), ExitStack() as cleanup:
             lock, row = self._take_on(process_id, cleanup)
             if not row.state.has_ended:
                 with self.journal.catalog.snapshot() as db:
@@ -183,7 +230,7 @@ class Runner:
         check_same_work(existing, start.operation)
         if existing.state in (State.COMPLETED, State.MATERIALIZED):
             return process_id
-        with ExitStack() as cleanup:
+        with room.told(self.journal.layout.root), ExitStack() as cleanup:
             lock, row = self._take_on(process_id, cleanup)
             if row.state in (State.COMPLETED, State.MATERIALIZED):
                 return process_id
@@ -194,6 +241,7 @@ class Runner:
                 view = View(db, self.journal.layout, self.journal.now())
                 start.operation.check_resume(view, self.journal.layout.process(process_id))
             self._life.refuse_living_descendants(process_id)
+            self.journal.reserve.ensure()
             epoch = self.journal.resume(row, start.operation.arguments(), mark=self._mark(process_id), deaths=deaths)
             operation = rebuild(row.operation, {**row.arguments, **start.operation.arguments()})
             run = Run(process_id, epoch, row.named, row.author, row.created_at, self.journal, observer=self.observer)
@@ -205,7 +253,7 @@ class Runner:
 
         Return the lock, and how the process stands then. Raises TVProcessError if its worker is alive.
         """
-        lock = WorkerLock(self.journal.layout.process(process_id).worker_lock)
+        lock = lock_of(self.journal.layout.process(process_id))
         if not lock.acquire():
             raise self._life.running_error(process_id)
         # Not leaving(): a generator that nobody keeps any more is closed, and would let go of the lock.
@@ -215,6 +263,16 @@ class Runner:
             self._endings.conclude(row)
             row = self.journal.get(process_id)
         return lock, row
+
+    def _dead(self, known: Container[str]) -> list[ProcessRow]:
+        """Return the processes that ``restart`` is to go on with, but for those that it knows."""
+        with self.journal.catalog.snapshot() as db:
+            found = [row for row in processes.live(db) if row.parent_id is None or not _is_live(db, row.parent_id)]
+        return [
+            row
+            for row in found
+            if row.process_id not in known and not row.paused_on_request and not self._life.is_alive(row.process_id)
+        ]
 
     def _restart_one(self, row: ProcessRow) -> Outcome:
         deaths = self._deaths_in_vain(row) if row.state is State.RUNNING else 0

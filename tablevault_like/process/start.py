@@ -13,10 +13,10 @@ from tablevault_like.catalog import Database, locks, processes
 from tablevault_like.catalog.locks import Held
 from tablevault_like.engines.base import Interrupted
 from tablevault_like.errors import TVLockError, TVProcessError
-from tablevault_like.locks import Worker, WorkerLock
+from tablevault_like.locks import Worker, WorkerLock, lock_of
 from tablevault_like.model import Existing, State
 from tablevault_like.process import context, housekeeping, records, waiting
-from tablevault_like.process.driving import Driver
+from tablevault_like.process.driving import HAD_COMPLETED, Driver
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.existing import lock_error
 from tablevault_like.process.interrupts import Interrupts
@@ -24,7 +24,7 @@ from tablevault_like.process.journal import UNCLAIMED, Journal
 from tablevault_like.process.life import Life
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Observer, Run
-from tablevault_like.storage import files
+from tablevault_like.storage import files, room
 
 log = logging.getLogger("tablevault_like")
 
@@ -46,6 +46,10 @@ class Request:
     """The epoch of an ended process of that id, if it is to make room for this one."""
 
 
+class IdTaken(Exception):  # noqa: N818 - no error: the caller joins that process
+    """Another worker has used the process id between the look at the catalog and the claim of the worker lock."""
+
+
 class Start:
     """The start of a process that isn't recorded yet."""
 
@@ -65,10 +69,13 @@ class Start:
         self._beyond_help: set[str] = set()
         self._interrupts = Interrupts()
         self._recorded: Run | None = None
-        self._lock = WorkerLock(journal.layout.process(request.process_id).worker_lock)
+        self._lock = lock_of(journal.layout.process(request.process_id))
 
     def run(self, lock: WorkerLock | None = None) -> str:
-        """Run the process to its end and return its id. ``lock`` is its worker lock, if the caller holds it."""
+        """Run the process to its end and return its id. ``lock`` is its worker lock, if the caller holds it.
+
+        Raises IdTaken, and changes nothing, if there is a process of that id by now.
+        """
         with self._interrupts:
             try:
                 if self.operation.is_catalog_only and lock is None and self._is_done_at_once():
@@ -76,6 +83,8 @@ class Start:
                 self._lock = lock or self._lock
                 if not self._lock.is_mine and not self._lock.acquire():
                     raise self._life.running_error(self._process_id)
+                if lock is None:
+                    self._look_again()
                 self._remove_what_is_left()
                 self._prepared = self.operation.prepare(self._journal.layout.process(self._process_id))
                 if self.operation.is_short and not self.request.is_named and self._is_done_at_once():
@@ -88,12 +97,19 @@ class Start:
                 try:
                     self._tell_if_completed(error)
                 finally:
-                    self._give_up()
-                raise
+                    self._give_up(error)
+                with room.told(self._journal.layout.root):
+                    raise
             if self.operation.is_catalog_only:
                 self._give_up()
                 return self._process_id
             return self._driver.drive(self.operation, run, self._lock)
+
+    def _look_again(self) -> None:
+        """Look for a process of this id under the worker lock: it may have been another one's until now."""
+        row = self._journal.find(self._process_id)
+        if row is not None and row.state is not State.REVERTED:
+            raise IdTaken
 
     def _remove_what_is_left(self) -> None:
         """Remove what a worker has left of an earlier process of this id that died when that had ended.
@@ -114,7 +130,13 @@ class Start:
         run = self._run(UNCLAIMED, self._journal.now())
         try:
             if self.operation.is_short:
-                run.made = self.operation.stage(run)
+                try:
+                    run.made = self.operation.stage(run)
+                except FileNotFoundError:
+                    # What it reads may just have been deleted: no lock kept it. Under the locks it is there, or the
+                    # operation says what is missing.
+                    self.operation.undo(run)
+                    return False
                 if run.made is None:
                     return False
             with self._journal.catalog.transaction() as db:
@@ -134,9 +156,17 @@ class Start:
 
     def _tell_if_completed(self, error: BaseException) -> None:
         """Add to an error that came after the commit that the operation completed, and do its housekeeping again."""
-        run = self._completed()
+        try:
+            run = self._completed()
+        except Exception as failure:
+            error.add_note(
+                f"Whether the operation has completed can't be told ({failure}): when the catalog can be read again, "
+                f"look whether there is a process {self._process_id!r}."
+            )
+            log.warning("whether process %s has completed can't be told", self._process_id, exc_info=True)
+            return
         if run is not None:
-            error.add_note(f"The operation had completed: process {self._process_id!r} is done.")
+            error.add_note(HAD_COMPLETED.format(self._process_id))
             self._endings.finish(self.operation, run)
 
     def _completed(self) -> Run | None:
@@ -156,6 +186,8 @@ class Start:
 
         What is ``is_catalog_only`` has completed then.
         """
+        if not self.operation.is_catalog_only:
+            self._journal.reserve.ensure()
         # What is kept there must be there when the record is.
         files.sync_directory(self._lock.path.parent)
         files.sync_directory(self._lock.path.parent.parent)
@@ -318,18 +350,34 @@ class Start:
             self._beyond_help.add(process_id)
             return False
 
-    def _give_up(self) -> None:
-        """Leave the queue, undo a claim that was cut short, and let go of the worker lock."""
+    def _give_up(self, error: BaseException | None = None) -> None:
+        """Leave the queue, undo a claim that was cut short, and let go of the worker lock.
+
+        What fails of that doesn't take the place of ``error``, over which it is done: whoever comes next does it.
+        """
+        try:
+            self._leave()
+        except Exception as failure:
+            if error is not None:
+                error.add_note(
+                    f"Process {self._process_id!r} could not be settled ({failure}); the next who claims it will."
+                )
+            log.warning("process %s could not be settled", self._process_id, exc_info=True)
+
+    def _leave(self) -> None:
         self._journal.catalog.recover()
         if not self._lock.is_mine:
             return
         with self._endings.leaving(self._lock, self._process_id):
             if self._is_queued:
-                with self._journal.catalog.transaction() as db:
-                    locks.dequeue(db, self._process_id)
-            row = self._journal.find(self._process_id)
-            if row is not None:
+                self._journal.reserve.insist(self._leave_queue)
+            row, mine = self._journal.find(self._process_id), self._recorded
+            if row is not None and mine is not None and row.epoch == mine.epoch:
                 self._endings.conclude(row)
+
+    def _leave_queue(self) -> None:
+        with self._journal.catalog.transaction() as db:
+            locks.dequeue(db, self._process_id)
 
     def _lock_error(self) -> TVLockError:
         with self._journal.catalog.snapshot() as db:

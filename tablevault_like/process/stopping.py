@@ -8,7 +8,7 @@ from typing import Self
 
 from tablevault_like.catalog import locks, processes
 from tablevault_like.errors import TVArgumentError, TVProcessError
-from tablevault_like.locks import WorkerLock
+from tablevault_like.locks import WorkerLock, lock_of
 from tablevault_like.model import StopIntent, check_process_id
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal
@@ -32,7 +32,9 @@ class Stopper:
         Raises TVProcessError if it has ended, or if its worker (or one of a child) lives and ``force`` wasn't given;
         TVArgumentError for an unknown id, or if what it does can't be kept in part.
         """
-        self._refuse_waiting(check_process_id(process_id))
+        if self._is_waiting(check_process_id(process_id)):
+            self.endings.forget_waiter(process_id)
+            return process_id
         row = self.journal.get(process_id)
         if row.state.has_ended:
             raise TVProcessError(
@@ -50,16 +52,23 @@ class Stopper:
             tree.end()
         return process_id
 
-    def _refuse_waiting(self, process_id: str) -> None:
+    def _is_waiting(self, process_id: str) -> bool:
+        """Tell whether all there is of a process is a place in the queue, left behind by a worker that died.
+
+        Raises TVProcessError if that worker lives.
+        """
         with self.journal.catalog.snapshot() as db:
             waiter = locks.waiting(db, process_id)
             row = processes.find(db, process_id)
-        if waiter is not None and (row is None or row.state.has_ended):
+        if waiter is None or (row is not None and not row.state.has_ended):
+            return False
+        if self.life.is_alive(process_id):
             raise TVProcessError(
                 f"Process {process_id!r} waits for its locks and hasn't begun, so there is nothing to stop. Wait until "
                 f"it gives up, or interrupt its worker (on {waiter.host}, pid {waiter.pid}).",
                 process_id=process_id,
             )
+        return True
 
     def stop_children(self, process_id: str, *, force: bool = True) -> None:
         """Revert what is live below a process that was fenced or is being reverted, leaves first.
@@ -108,7 +117,7 @@ class _Tree:
 
         Raises TVProcessError if it has ended by itself, or if its worker lives and may not be ended.
         """
-        lock = WorkerLock(self._journal.layout.process(process_id).worker_lock)
+        lock = lock_of(self._journal.layout.process(process_id))
         self._locks.append(lock)
         is_free = lock.acquire()
         member = _Member(process_id, parent, lock, is_free)
@@ -122,7 +131,7 @@ class _Tree:
                 f"Process {process_id!r} ended by itself meanwhile ({row.state.lower()}).", process_id=process_id
             )
         self._fenced.append(member)
-        self._journal.begin_stop(row, intent)
+        self._journal.reserve.insist(lambda: self._journal.begin_stop(row, intent))
         self.fence_children(process_id, member)
 
     def fence_children(self, process_id: str, parent: _Member | None) -> None:

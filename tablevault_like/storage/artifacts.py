@@ -279,7 +279,8 @@ def _wrong_kind(path: Path, name: str, *, is_folder: bool, missing: str | None) 
     except (FileNotFoundError, NotADirectoryError):
         return _Refused(f"The artifact {_shown(name)} doesn't exist.", missing or _WRITE_IT)
     except (OSError, ValueError) as error:  # a name that is too long, or that the file system can't hold
-        return _Refused(f"The artifact {_shown(name)} can't be found: {error}.", "Give it another name.", error)
+        why = error.strerror if isinstance(error, OSError) else error
+        return _Refused(f"The artifact {_shown(name)} can't be found: {why}.", "Give it another name.", error)
     if stat.S_ISLNK(mode):
         return _Refused(f"The artifact {_shown(name)} is a link, or behind one.", "Copy the file itself there.")
     if not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):

@@ -25,6 +25,7 @@ from tablevault_like.model import ARTIFACT_DTYPE
 from tablevault_like.storage import arrow
 from tablevault_like.storage.arrow import Encoding
 from tablevault_like.storage.arrow_names import arrow_type_of
+from tablevault_like.storage.documents import parsed
 from tablevault_like.storage.values import decode, encode
 
 Dtype: TypeAlias = "np.dtype[Any] | ExtensionDtype"
@@ -85,7 +86,7 @@ class Stored:
 
 @functools.lru_cache(maxsize=256)
 def _read_form(metadata: bytes) -> Form:
-    given = json.loads(metadata)
+    given = parsed(metadata)
     form = Form(**{**given, "encoding": Encoding(given["encoding"])})
     if not form.dtype.endswith("[pyarrow]"):
         parse_dtype(form.dtype)

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tablevault_like.layout import InstanceLayout, TableLayout
 from tablevault_like.model import InstanceRecord, TableRecord
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach
 
 
-def write_table(place: TableLayout, record: TableRecord) -> None:
-    """Write what describes a table into its folder. Not synced: it can be written again from the catalog."""
-    _write(place.description, describe_table(record))
+def write_table(place: TableLayout, record: TableRecord, standing: Mapping[str, object] | None = None) -> None:
+    """Write what describes a table into its folder. Not synced: it can be written again from the catalog.
+
+    ``standing`` is what ``describe_standing`` returns of its instances.
+    """
+    # To the second is enough for people. Tables are in order of their creation, though.
+    _write(place.description, {**describe_table(record), "created_at": record.created_at, **(standing or {})})
+
+
+def describe_standing(pinned: Mapping[str, tuple[float, str]], inactive: Sequence[str]) -> dict[str, object]:
+    """Return what may change of a table's materialized instances: when and by whom they are pinned, which are inactive.
+
+    There is nothing where none is. Times are seconds since the epoch (POSIX).
+    """
+    pins = {instance_id: list(pin) for instance_id, pin in pinned.items()}
+    return {**({"pinned": pins} if pins else {}), **({"inactive": list(inactive)} if inactive else {})}
+
+
+def write_vault(path: Path, fields: Mapping[str, str]) -> None:
+    """Write what describes a vault into its folder. Not synced: it can be written again from the catalog."""
+    _write(path, fields)
+
+
+def write_temporary(place: InstanceLayout, fields: Mapping[str, object]) -> None:
+    """Write what describes a temporary instance into its folder, where nothing does yet. Not synced.
+
+    It is JSON, which is YAML: a dumper of YAML takes longer to import than all else.
+    """
+    _write_text(place.description, json.dumps(dict(fields), indent=1) + "\n")
 
 
 def describe_table(record: TableRecord) -> dict[str, object]:
@@ -64,8 +92,14 @@ def is_written(place: TableLayout) -> bool:
 
 def _write(path: Path, fields: Mapping[str, object]) -> None:
     draft = _draft(path)
-    draft.write_text(_text(fields), encoding="utf-8")
-    draft.replace(path)
+    _write_text(draft, _text(fields))
+    reach.rename(draft, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    descriptor = reach.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _draft(path: Path) -> Path:

@@ -31,6 +31,7 @@ class Kind(Enum):
     MIGRATING = ".{name:.60}.migrating-{unique}"
     ARCHIVING = ".{name:.40}.{unique}.archiving"
     RESTORING = ".{name:.40}.{unique}.restoring"
+    REBUILDING = ".{name:.40}.{unique}.rebuilding"
     DELETING = ".{name:.40}.{unique}.deleting"
 
 
@@ -58,6 +59,23 @@ def sweep(target: Path) -> None:
             if form.fullmatch(name):
                 with suppress(OSError):
                     _remove_dead(target.with_name(name))
+
+
+def is_draft(path: Path, target: Path) -> bool:
+    """Tell whether something has the name of a draft for ``target``."""
+    return _form(target).fullmatch(path.name) is not None
+
+
+def is_held(folder: Path) -> bool:
+    """Tell whether a living worker works in a draft. One that isn't there any more is nobody's."""
+    try:
+        lock = locked(folder)
+    except OSError:
+        return False
+    if lock is None:
+        return True
+    os.close(lock)
+    return False
 
 
 def name_for(target: Path, kind: Kind) -> Path:

@@ -4,8 +4,8 @@
 2. A rename is durable once both parents are synced; ``place`` does that.
 3. A failed sync is never tried again: the kernel may have dropped the pages, so the error is raised and the file
    given up.
-4. No symbolic link is followed, neither when something is copied nor when it is removed. What is copied or hashed below
-   a folder is reached from that folder's own descriptor, so a link that is put in the way meanwhile leads nowhere.
+4. No symbolic link is followed when something is made, moved, copied or removed (``reach``). What is copied or hashed
+   below a folder is reached from that folder's own descriptor, so a link that is put in the way leads nowhere.
 5. Files of any size take constant memory. Where the file system can, a copy shares the disk space of its original.
 """
 
@@ -16,13 +16,13 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tablevault_like.errors import TVFileError
+from tablevault_like.storage import reach
 
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -35,9 +35,6 @@ WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 """What no file of a materialized instance has in its mode."""
 READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 """What tells in a mode who may read."""
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "lustre", "9p"}
-)
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -46,12 +43,24 @@ def write_file(path: Path, content: bytes | str) -> None:
     Raises FileExistsError if there is such a file.
     """
     raw = content.encode() if isinstance(content, str) else content
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
+    descriptor = reach.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with naming(path), os.fdopen(descriptor, "wb", buffering=0) as file:
         rest = memoryview(raw)
         while rest:
             rest = rest[file.write(rest) or 0 :]
         os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in the error of a call on its descriptor, or in its folder's, which by itself doesn't tell."""
+    try:
+        yield
+    except OSError as error:
+        is_named = isinstance(error.filename, str) and os.path.isabs(error.filename)
+        if not is_named and not isinstance(error, TVFileError):
+            error.filename = os.fspath(path)
+        raise
 
 
 def read_text(path: Path) -> str:
@@ -64,11 +73,21 @@ def read_text(path: Path) -> str:
         raise TVFileError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.", path=path) from error
 
 
+def check_no_link(*paths: Path) -> None:
+    """Raise TVFileError if one of these is a link: a vault is made of files and folders only (guarantee 13).
+
+    What isn't there is no link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise reach.link_in_the_way(path)
+
+
 def sync_file(path: Path) -> None:
     """Sync the content of a file that something else has written."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = reach.open_file(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor, path)
     finally:
         os.close(descriptor)
 
@@ -77,9 +96,15 @@ def sync_directory(path: Path) -> None:
     """Sync the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def sync(descriptor: int, path: Path) -> None:
+    """Sync what is open. An error names ``path``."""
+    with naming(path):
+        os.fsync(descriptor)
 
 
 def sync_tree(root: Path, *, with_files: bool = False) -> None:
@@ -101,7 +126,7 @@ def make_directory(path: Path) -> None:
         path = path.parent
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            reach.make_folder(folder)
         sync_directory(folder.parent)
 
 
@@ -114,7 +139,7 @@ def place(source: Path, target: Path) -> None:
         raise TVFileError(
             f"{target} exists already, so nothing was put there. Move it away and call again.", path=target
         )
-    source.rename(target)
+    reach.rename(source, target)
     sync_directory(target.parent)
     if source.parent != target.parent:
         sync_directory(source.parent)
@@ -122,7 +147,7 @@ def place(source: Path, target: Path) -> None:
 
 def replace(source: Path, target: Path) -> None:
     """Rename the file ``source`` over ``target`` and sync both parents."""
-    source.replace(target)
+    reach.rename(source, target)
     sync_directory(target.parent)
     if source.parent != target.parent:
         sync_directory(source.parent)
@@ -148,7 +173,7 @@ def copy_tree(source: Path, target: Path) -> dict[str, str]:
 
 
 def _copy_tree(folder: int, source: Path, target: Path, prefix: str) -> Iterator[tuple[str, str]]:
-    target.mkdir()
+    reach.make_folder(target)
     for entry in entries(folder):
         path = source / entry.name
         if entry.is_dir(follow_symlinks=False):
@@ -162,10 +187,11 @@ def _copy_tree(folder: int, source: Path, target: Path, prefix: str) -> Iterator
 
 def copy_open_file(reader: int, target: Path) -> str:
     """Do what ``copy_file`` does with a regular file that is open for reading, at its beginning."""
-    writer = os.open(target, CREATE, 0o666)
+    writer = reach.open_file(target, CREATE)
     try:
-        digest = _digest(writer) if clone(reader, writer) else _copy_content(reader, writer)
-        os.fsync(writer)
+        with naming(target):
+            digest = _digest(writer) if clone(reader, writer) else _copy_content(reader, writer)
+            os.fsync(writer)
     finally:
         os.close(writer)
     return digest
@@ -246,7 +272,7 @@ def opened_folder(path: Path, folder: int | None = None) -> Iterator[int]:
 
 def _open(path: Path, flags: int, folder: int | None) -> int:
     try:
-        return os.open(path if folder is None else path.name, flags, dir_fd=folder)
+        return reach.open_file(path, flags) if folder is None else os.open(path.name, flags, dir_fd=folder)
     except OSError as error:
         # A link is told as ELOOP, in the place of a folder as ENOTDIR; a socket as ENXIO.
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
@@ -278,7 +304,7 @@ def sha256(file: Path | int) -> str:
     """Return the SHA-256 of a file, given by its path or by an open descriptor, in hexadecimal."""
     if isinstance(file, int):
         return _digest(file)
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = reach.open_file(file, os.O_RDONLY)
     try:
         return _digest(descriptor)
     finally:
@@ -300,28 +326,20 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     if is_folder:
-        try:
-            shutil.rmtree(path)
-        except PermissionError:
-            _make_writable(path)
-            shutil.rmtree(path)
+        with naming(path):
+            reach.remove_tree(path)
     else:
-        path.unlink(missing_ok=True)
-
-
-def _make_writable(root: Path) -> None:
-    """Undo the read-only protection of the folders below ``root``, so that an ordinary user can remove them."""
-    for folder, _, _ in os.walk(root):
-        mode = os.stat(folder).st_mode
-        if not mode & stat.S_IWUSR:
-            os.chmod(folder, stat.S_IMODE(mode) | stat.S_IWUSR)
+        reach.unlink(path, missing_ok=True)
 
 
 def protect(file: Path | int) -> None:
     """Make a file, given by its path or by an open descriptor, read-only. A guard against mistakes, not people."""
-    mode = os.stat(file).st_mode
-    if mode & WRITABLE:  # one that shares its content with another user's is read-only already
-        os.chmod(file, stat.S_IMODE(mode) & ~WRITABLE)
+    if isinstance(file, Path):
+        reach.change_mode(file, take=WRITABLE)
+        return
+    mode = os.fstat(file).st_mode
+    if mode & WRITABLE:
+        os.fchmod(file, stat.S_IMODE(mode) & ~WRITABLE)
 
 
 def new_folder_mode(draft: Path) -> int:
@@ -330,11 +348,11 @@ def new_folder_mode(draft: Path) -> int:
     The umask itself can only be asked for by changing it, for all threads.
     """
     remove(draft)
-    draft.mkdir()
+    reach.make_folder(draft)
     try:
         return stat.S_IMODE(draft.stat().st_mode) & 0o777
     finally:
-        draft.rmdir()
+        reach.remove_folder(draft)
 
 
 def narrow(descriptor: int, mode: int) -> None:
@@ -346,8 +364,9 @@ def narrow(descriptor: int, mode: int) -> None:
 
 def narrow_folders(root: Path, mode: int) -> None:
     """Take from ``root``, and all folders below, the permissions that aren't in ``mode``. No link is followed."""
-    for _, _, _, descriptor in os.fwalk(root):
-        narrow(descriptor, mode)
+    with reach.folder_of(root) as (folder, name):
+        for _, _, _, descriptor in os.fwalk(name, dir_fd=folder):
+            narrow(descriptor, mode)
 
 
 def unprotect_tree(root: Path) -> None:
@@ -358,10 +377,9 @@ def unprotect_tree(root: Path) -> None:
         if found.st_nlink > 1:
             remove(draft)
             copy_file(path, draft)
-            draft.replace(path)
-            sync_directory(path.parent)
+            replace(draft, path)
         else:
-            path.chmod(stat.S_IMODE(found.st_mode) | stat.S_IWUSR)
+            reach.change_mode(path, add=stat.S_IWUSR)
 
 
 def has_writable(root: Path) -> bool:
@@ -378,8 +396,9 @@ def has_writable(root: Path) -> bool:
 
 def discard(path: Path, trash: Path, name: str) -> None:
     """Move what nobody needs any more into the trash, as ``name`` or, if that is taken, as ``name~1``, ..."""
+    check_no_link(trash)
     make_directory(trash)
-    path.rename(available_name(trash, name))
+    reach.rename(path, available_name(trash, name))
 
 
 def available_name(folder: Path, name: str) -> Path:
@@ -389,22 +408,3 @@ def available_name(folder: Path, name: str) -> Path:
         number += 1
         candidate = folder / f"{name}~{number}"
     return candidate
-
-
-def network_file_system(path: Path) -> str | None:
-    """Return the type of the file system that holds ``path`` if it is a network one, as far as the kernel tells."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EACCES):
-            return None
-        raise
-    resolved = os.fspath(path.resolve())
-    best, kind = "", ""
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        mount_point = left.split(" ")[4].encode().decode("unicode_escape")
-        inside = resolved == mount_point or resolved.startswith(mount_point.rstrip("/") + "/")
-        if inside and len(mount_point) >= len(best):
-            best, kind = mount_point, right.split(" ", 1)[0]
-    return kind if kind in _NETWORK_FILE_SYSTEMS else None

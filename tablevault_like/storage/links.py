@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 
 from tablevault_like.errors import TVFileError
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach
 
 _NO_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What says that a file can't have another name here."""
@@ -39,12 +39,12 @@ def share(original: Path, target: Path, *, sha256: str, draft: Path) -> bool:
             is_wider = found.st_mode & ~there.st_mode & files.READABLE
             if not is_alike or is_wider or found.st_mode & files.WRITABLE or files.sha256(reader) != sha256:
                 return False
-            os.fsync(reader)  # somebody may have copied the vault here with another tool
+            files.sync(reader, original)  # somebody may have copied the vault here with another tool
             if not _link(reader, original, draft):
                 return False
     except (FileNotFoundError, TVFileError):  # its instance was deleted meanwhile
         return False
-    draft.replace(target)
+    reach.rename(draft, target)
     return True
 
 
@@ -57,7 +57,7 @@ def separate(reader: int, target: Path, *, draft: Path) -> str:
     files.remove(draft)
     digest = files.copy_open_file(reader, draft)
     _look_like(reader, draft)
-    draft.replace(target)
+    reach.rename(draft, target)
     return digest
 
 
@@ -71,7 +71,7 @@ def mirror_tree(source: Path, target: Path) -> None:
 
 
 def _mirror_tree(folder: int, source: Path, target: Path) -> None:
-    target.mkdir()
+    reach.make_folder(target)
     for entry in files.entries(folder):
         path = source / entry.name
         if entry.is_dir(follow_symlinks=False):
@@ -87,31 +87,36 @@ def _mirror_tree(folder: int, source: Path, target: Path) -> None:
 
 def _link(reader: int, original: Path, target: Path) -> bool:
     """Make ``target`` share the blocks of an open file, or be another name of it. Tell whether that works here."""
-    writer = os.open(target, files.CREATE, 0o666)
+    writer = reach.open_file(target, files.CREATE)
     try:
         is_clone = files.clone(reader, writer)
         if is_clone:
-            os.fsync(writer)
+            files.sync(writer, target)
     finally:
         os.close(writer)
     if is_clone:
         _look_like(reader, target)
         return True
-    target.unlink()
+    reach.unlink(target)
     try:
-        os.link(original, target, follow_symlinks=False)
+        reach.link(original, target)
     except OSError as error:
         if error.errno in _NO_LINK:
             return False
         raise
     if os.path.samestat(os.fstat(reader), target.lstat()):
         return True
-    target.unlink()  # something else was put there meanwhile
+    reach.unlink(target)  # something else was put there meanwhile
     return False
 
 
 def _look_like(reader: int, target: Path) -> None:
     """Give a new file the permissions and the time of another."""
     found = os.fstat(reader)
-    target.chmod(stat.S_IMODE(target.stat().st_mode) & found.st_mode)
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+    descriptor = reach.open_file(target, os.O_RDONLY)
+    try:
+        with files.naming(target):
+            os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & found.st_mode)
+            os.utime(descriptor, ns=(found.st_atime_ns, found.st_mtime_ns))
+    finally:
+        os.close(descriptor)

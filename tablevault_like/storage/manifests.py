@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tablevault_like.storage import files
+from tablevault_like.storage.documents import parsed
 
 FORMAT_VERSION = 1
 
@@ -28,9 +29,10 @@ def write(folder: Path, target: Path, *, known: Mapping[str, Any], digests: Mapp
     own = target.relative_to(folder).as_posix()
     for name, file in files.open_files(folder):
         if name != own:
-            files.protect(file)
-            digest = (digests or {}).get(name) or files.sha256(file)
-            listed[name] = {"sha256": digest, "size": os.fstat(file).st_size}
+            with files.naming(folder / name):
+                files.protect(file)
+                digest = (digests or {}).get(name) or files.sha256(file)
+                listed[name] = {"sha256": digest, "size": os.fstat(file).st_size}
     text = json.dumps({"format": FORMAT_VERSION, **known, "files": listed}, indent=1) + "\n"
     files.write_file(target, text)
     files.protect(target)
@@ -40,7 +42,7 @@ def write(folder: Path, target: Path, *, known: Mapping[str, Any], digests: Mapp
 
 def read(path: Path) -> dict[str, Any]:
     """Return a manifest. Raises ValueError if it isn't one."""
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = parsed(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError("a manifest is a JSON object")
     return found

@@ -1,4 +1,7 @@
-"""Find where a table's folder lies. It follows a rename when it can, so for a while it may lie under either name."""
+"""Find where a table's folder lies. It follows a rename when it can, so for a while it may lie under either name.
+
+No part of a table or an instance is reached through a link: one that stands in the place of a folder is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,18 @@ from pathlib import Path
 
 from tablevault_like.layout import InstanceLayout, Layout, TableLayout
 from tablevault_like.model import INDEX_SUFFIX, InstanceRecord, TableRecord
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach
 
 
 def table_layout(layout: Layout, record: TableRecord | InstanceRecord) -> TableLayout:
-    """Return the folder of a table (or of an instance's table), whether or not it has followed a rename yet."""
+    """Return the folder of a table (or of an instance's table), whether or not it has followed a rename yet.
+
+    Raises TVFileError if it is a link.
+    """
     place = layout.table(record.folder)
     if record.next_folder is not None and not place.folder.is_dir():
-        return layout.table(record.next_folder)
+        place = layout.table(record.next_folder)
+    files.check_no_link(place.folder)
     return place
 
 
@@ -22,7 +29,7 @@ def make_table_folder(place: TableLayout) -> None:
 
     One that is there may have been made by housekeeping that nobody synced, so its name is synced in any case.
     """
-    place.folder.mkdir(exist_ok=True)
+    reach.make_folder(place.folder, exist_ok=True)
     files.sync_directory(place.folder.parent)
 
 
@@ -41,5 +48,13 @@ def builder_files(place: InstanceLayout, table: str) -> dict[str, Path]:
 
 
 def instance_layout(layout: Layout, record: InstanceRecord) -> InstanceLayout:
-    """Return the folder of an instance."""
-    return table_layout(layout, record).instance(record.instance_id)
+    """Return the folder of an instance. Raises TVFileError if it is a link, or has one in the place of a part."""
+    return part_of(table_layout(layout, record), record.instance_id)
+
+
+def part_of(table: TableLayout, instance_id: str) -> InstanceLayout:
+    """Return the folder of an instance in a table's. Raises TVFileError as ``instance_layout`` does."""
+    place = table.instance(instance_id)
+    folders = (place.builders, place.code, place.artifacts, place.provenance, place.results)
+    files.check_no_link(place.folder, place.table, place.manifest, place.description, *folders)
+    return place

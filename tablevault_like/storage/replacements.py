@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault_like.errors import TVFileError
-from tablevault_like.storage import files
+from tablevault_like.storage import files, reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,10 @@ class Replacements:
                 with self.fenced():
                     self._keep_old(number, target)
                     if _digest(target) == _digest_of(text):
+                        _sync(target)
                         continue
                     if text is None:
-                        target.unlink(missing_ok=True)
+                        reach.unlink(target, missing_ok=True)
                         files.sync_directory(target.parent)
                     else:
                         files.replace(draft, target)
@@ -60,16 +61,17 @@ class Replacements:
         for number, (target, text) in enumerate(self.texts.items()):
             with self.fenced():
                 if not target.parent.is_dir() or _digest(target) != _digest_of(text):
+                    _sync(target)
                     continue
                 old = self._old(number)
                 if old.exists():
                     # The link in staging stays until the process has ended, in case this is interrupted.
                     copy = old.with_suffix(".back")
                     files.remove(copy)
-                    os.link(old, copy)
+                    reach.link(old, copy)
                     files.replace(copy, target)
                 elif self._nothing(number).exists():
-                    target.unlink(missing_ok=True)
+                    reach.unlink(target, missing_ok=True)
                     files.sync_directory(target.parent)
 
     def _old(self, number: int) -> Path:
@@ -84,12 +86,20 @@ class Replacements:
         if self._old(number).exists() or self._nothing(number).exists():
             return
         try:
-            os.link(target, self._old(number), follow_symlinks=False)
+            reach.link(target, self._old(number))
         except FileNotFoundError:
             if not target.parent.is_dir():
                 raise
-            self._nothing(number).touch()
+            os.close(reach.open_file(self._nothing(number), os.O_WRONLY | os.O_CREAT))
         files.sync_directory(self.folder)
+
+
+def _sync(target: Path) -> None:
+    """Sync what is there already, or that nothing is: who has put it there may have died before that was durable."""
+    if target.is_file() and not target.is_symlink():
+        files.sync_file(target)
+    if target.parent.is_dir():
+        files.sync_directory(target.parent)
 
 
 def _digest(path: Path) -> str | None:

@@ -3,7 +3,8 @@
 1. A frame comes back with the columns, dtypes, values and order that it had. Its index is the position of its rows.
 2. A file is never changed in place: writing a table puts a new file in the place of the old one, and syncs it.
 3. Row results become a table batch by batch; the whole of it exists in Arrow, never as Python objects.
-4. Reading runs nothing: no pickle, no type that is defined by the file.
+4. Reading runs nothing: no pickle, no type that is defined by the file. What this module hasn't made, and text that
+   is none, is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 
 from tablevault_like.errors import TableVaultError, TVArgumentError, TVFileError, TVTableError, nearest
 from tablevault_like.model import ARTIFACT_DTYPE, Column
-from tablevault_like.storage import arrow, files, filters, values
+from tablevault_like.storage import arrow, files, filters, reach, values
 from tablevault_like.storage.arrow import Encoding
 from tablevault_like.storage.columns import Form, Stored, arrow_type, from_stored, parse_dtype, to_stored, with_missing
 from tablevault_like.storage.dtypes import check_dtypes, coerce, coerce_column, fit, form_of
@@ -32,6 +33,7 @@ from tablevault_like.storage.filters import Filter
 
 __all__ = [
     "coerce",
+    "distinct_cells",
     "exported",
     "frame_from_table",
     "iterate_batches",
@@ -166,14 +168,20 @@ def write_arrow_table(path: Path, table: pa.Table) -> tuple[Column, ...]:
     """
     row_bytes = table.nbytes // max(1, table.num_rows) + 1
     group = max(1, min(_ROW_GROUP_ROWS, _ROW_GROUP_BYTES // row_bytes))
-    path.unlink(missing_ok=True)
+    reach.unlink(path, missing_ok=True)
     try:
-        with pa.OSFile(os.fspath(path), "wb") as sink:  # a path by itself could be taken for a URI
+        with os.fdopen(reach.open_file(path, files.CREATE), "wb") as sink:
             compression = "zstd" if table.nbytes >= _COMPRESSED_BYTES else "none"
-            pq.write_table(_with_pandas_metadata(table), sink, compression=compression, row_group_size=group)
+            pq.write_table(
+                _with_pandas_metadata(table),
+                sink,
+                compression=compression,
+                row_group_size=group,
+                write_page_checksum=True,
+            )
         files.sync_file(path)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        reach.unlink(path, missing_ok=True)
         message = f"The table {path} can't be written ({error}). Check the disk and try again."
         raise TVFileError(message, path=path) from error
     return _columns(table.schema)
@@ -239,6 +247,23 @@ def iterate_batches(
         size = batch_size if rows is None else max(1, min(rows, batch_size))
         pieces = _chosen_pieces(file, source, names, size, wanted)
         return _batches(stack.pop_all(), _first(pieces, rows), batch_size)
+
+
+def distinct_cells(path: Path, column: str) -> Iterator[pd.Series[Any]]:
+    """Yield the cells that a column of texts or bytes has, without those that are missing, some of its rows at a time.
+
+    Each comes once of those rows, and may come again of others. What the file stores once is held once, however many
+    rows of it there are. Raises TVFileError as ``read_table`` does.
+    """
+    with _opened(path, dictionaries=[column]) as (file, _):
+        for batch in file.iter_batches(batch_size=_ROW_GROUP_ROWS, columns=[column]):
+            cells, known = batch.column(0), batch.schema.field(0)
+            if pa.types.is_dictionary(cells.type):
+                cells = cells.dictionary.take(pc.unique(cells.indices).drop_null())
+            else:
+                cells = pc.unique(cells).drop_null()
+            table = _checked(pa.table([cells], schema=pa.schema([known.with_type(cells.type)])))
+            yield frame_from_table(table)[column]
 
 
 def matching_positions(frame: pd.DataFrame, wanted: Filter) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -364,14 +389,30 @@ def _pandas_metadata(serialized: bytes) -> dict[bytes, bytes] | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Any]]:
+def _opened(path: Path, *, dictionaries: Sequence[str] = ()) -> Iterator[tuple[pq.ParquetFile, Any]]:
+    """Open a table. ``dictionaries`` are columns that are read as numbers of what is stored once."""
     with (
         told(path),
         pa.OSFile(os.fspath(path)) as source,
         # By default Arrow reads some 32 MB ahead, also for a single row.
-        pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file,
+        pq.ParquetFile(
+            source,
+            pre_buffer=False,
+            buffer_size=_BUFFER_BYTES,
+            page_checksum_verification=True,
+            read_dictionary=list(dictionaries) or None,
+        ) as file,
     ):
+        _columns(file.schema_arrow)  # what this module hasn't made is told before any of it is read
         yield file, source
+
+
+def _checked(table: pa.Table) -> pa.Table:
+    """Return a table whose texts are texts: Arrow doesn't look, and what reads them would fail, or worse."""
+    for place, each in enumerate(table.schema):
+        if pa.types.is_string(each.type) or pa.types.is_large_string(each.type):
+            table.column(place).validate(full=True)
+    return table
 
 
 @contextmanager
@@ -383,6 +424,12 @@ def told(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise TVFileError(f"The table {path} is missing. Restore it from a backup.", path=path) from error
+    except MemoryError as error:
+        raise TVFileError(
+            f"The table {path} needs more memory than there is ({str(error) or 'no size is told'}). Read a part of it, "
+            "by columns=, filters= or rows=, or batch by batch.",
+            path=path,
+        ) from error
     except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
         raise TVFileError(f"The table {path} can't be read ({error}). Restore it from a backup.", path=path) from error
 
@@ -398,7 +445,7 @@ def _chosen(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
 def _read(file: pq.ParquetFile, names: list[str]) -> pa.Table:
     if not names:  # of a table without columns, Arrow doesn't know how many rows it has
         return _without_columns(file.metadata.num_rows)
-    return file.read(columns=names).select(names)
+    return _checked(file.read(columns=names).select(names))
 
 
 def _joined(file: pq.ParquetFile, names: list[str], tables: Sequence[pa.Table]) -> pa.Table:
@@ -440,7 +487,7 @@ def _pieces(file: pq.ParquetFile, names: list[str], size: int) -> Iterator[tuple
             yield _without_columns(rows), pd.RangeIndex(first, first + rows)
         return
     for batch in file.iter_batches(batch_size=size, columns=names):
-        yield pa.Table.from_batches([batch]).select(names), pd.RangeIndex(start, start + batch.num_rows)
+        yield _checked(pa.Table.from_batches([batch]).select(names)), pd.RangeIndex(start, start + batch.num_rows)
         start += batch.num_rows
 
 
@@ -455,12 +502,12 @@ def _wanted_pieces(
     others = [name for name in names if name not in looked_at]
     starts = np.cumsum([0, *(file.metadata.row_group(each).num_rows for each in range(file.num_row_groups))])
     for group in _promising_groups(file, source, wanted):
-        known = file.read_row_group(group, columns=looked_at).select(looked_at)
+        known = _checked(file.read_row_group(group, columns=looked_at).select(looked_at))
         rows = filters.matching(known, wanted)
         if not len(rows):
             continue
         if others:
-            more = file.read_row_group(group, columns=others).select(others)
+            more = _checked(file.read_row_group(group, columns=others).select(others))
             for name in others:
                 known = known.append_column(more.schema.field(name), more.column(name))
         # By the indices in any case, so that nothing holds the whole row group in memory.

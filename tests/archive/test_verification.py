@@ -57,7 +57,7 @@ VAULTS: dict[str, tuple[Callable[[Tape], object], str]] = {
     ),
     "a view in the catalog": (in_catalog("CREATE VIEW evil AS SELECT 1"), "holds the view evil"),
     "a row that refers to nothing": (
-        in_catalog("INSERT INTO lineage VALUES (999, 999, 'x')"),
+        in_catalog("INSERT INTO lineage (instance, source_table_id, source_id) VALUES (999, 999, 'x')"),
         "refers to nothing",
     ),
     "a table whose folder leads up": (

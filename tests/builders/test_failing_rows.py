@@ -21,7 +21,7 @@ from tablevault_like.builders.spec import BuilderSpec
 from tablevault_like.engines.base import Interrupted, UserCodeError
 from tablevault_like.errors import TVArtifactError, TVBuilderError, TVTableError
 from tablevault_like.model import Result, RowStatus
-from tablevault_like.storage.rows import Counts
+from tablevault_like.storage.row_reader import Counts
 from tests.builders.sites import (
     PATIENCE,
     Calls,

@@ -21,7 +21,7 @@ from tablevault_like.errors import TVFileError
 from tablevault_like.functions.fingerprint import Fingerprint
 from tablevault_like.model import RowStatus
 from tablevault_like.storage import files, tables
-from tablevault_like.storage.rows import Counts, Effort, Price, RowRecord
+from tablevault_like.storage.row_reader import Counts, Effort, Price, RowRecord
 from tablevault_like.storage.values import encode_cells
 from tests.storage import exact as kinds
 from tests.storage.frames import assert_same

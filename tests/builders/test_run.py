@@ -98,8 +98,8 @@ class TestRowWise:
     def test_rows_in_flight_are_recorded_when_another_fails(self, site: Site, release: threading.Event) -> None:
         record = site.store.record
 
-        def record_and_release(builder: str, rows: Any, *, done: Any = ()) -> None:
-            record(builder, rows, done=done)
+        def record_and_release(builder: str, rows: Any, **also: Any) -> None:
+            record(builder, rows, **also)
             release.set()
 
         site.store.record = record_and_release  # type: ignore[method-assign]
@@ -244,10 +244,10 @@ class TestRowWise:
             sync(folder, names)
             synced.update(names)
 
-        def record_if_synced(builder: str, rows: Any, *, done: Any = ()) -> None:
-            texts = [row.cells for row in rows] + [cells for _, cells, *_ in done]
+        def record_if_synced(builder: str, rows: Any, **also: Any) -> None:
+            texts = [row.cells for row in rows] + [cells for _, cells, *_ in also["done"]]
             assert {decode(text)[0] for text in texts} - {None} <= synced
-            record(builder, rows, done=done)
+            record(builder, rows, **also)
 
         monkeypatch.setattr(artifacts, "sync_artifacts", sync_and_tell)
         site.store.record = record_if_synced  # type: ignore[method-assign]
@@ -377,9 +377,9 @@ class TestRowWise:
     def test_a_busy_store_is_waited_out_until_the_stop_is_abandoned(self, site: Site) -> None:
         record = site.store.record
 
-        def abandon_and_record(builder: str, rows: Any, *, done: Any = ()) -> None:
+        def abandon_and_record(builder: str, rows: Any, **also: Any) -> None:
             site.stop.abandon()
-            record(builder, rows, done=done)
+            record(builder, rows, **also)
 
         site.store.record = abandon_and_record  # type: ignore[method-assign]
         with closing(sqlite3.connect(site.folder / "rows.sqlite", isolation_level=None)) as other:

@@ -15,7 +15,7 @@ from tests import states, tasks
 from tests.bundles.pages import BUILDERS, CODE, SHOUTS, called, prepare, texts
 from tests.scenes import Calls
 from tests.tables import begin
-from tests.workers import CALLS_VARIABLE, GROUND, Action, Fault, Trouble, Workers
+from tests.workers import CALLS_VARIABLE, GROUND, Action, Fault, Trouble, Workers, wait_until
 
 ID = "import-1"
 
@@ -198,6 +198,7 @@ class TestAnImportOfResults:
             vault = TableVault(vault_dir, "bob")
 
             vault.import_instance(stage.folder / "results", process_id=ID)
+            TableVault(vault_dir, "bob", restart=True)
 
             states.assert_sound(vault_dir)
             assert states.differences(states.shape(vault_dir), wanted) == [], str(fault)
@@ -259,6 +260,7 @@ class TestAnExport:
         vault_dir = stage.copy("begun", tmp_path / "vault")
         worker = workers.start(tasks.execute, vault_dir, "pages", "p", faults=[Fault("page dog", Action.WAIT)])
         worker.arrive()
+        wait_until(lambda: TableVault(vault_dir).get_dataframe("pages", "TEMP_base")["page"].count() == 3)
         there = TableVault(stage.copy("begun", tmp_path / "there"), "ada")
 
         there.import_instance(TableVault(vault_dir).export_instance("pages", "TEMP_base", path=tmp_path / "b"))

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.scenes import calls, workers
+from tests.scenes import calls, copy_dir, library_dir, workers
 
-__all__ = ["calls", "workers"]
+__all__ = ["calls", "copy_dir", "library_dir", "workers"]

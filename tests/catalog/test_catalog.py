@@ -183,7 +183,7 @@ class TestOpening:
     def test_on_a_network_file_system_is_refused_unless_it_is_told_to(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tablevault_like.storage.files.network_file_system", lambda path: "nfs4")
+        monkeypatch.setattr("tablevault_like.storage.networks.kind_of", lambda path: "nfs4")
 
         with pytest.raises(TVFileError, match=r"network file system \(nfs4\)"):
             Catalog(tmp_path / "catalog.sqlite")

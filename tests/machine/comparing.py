@@ -29,7 +29,7 @@ from tablevault_like import TableVault
 from tablevault_like.errors import TVPausedError
 from tablevault_like.layout import Layout, ProcessLayout
 from tablevault_like.model import LockRequest, ProcessRecord, RowStatus, State
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 from tests import states
 from tests.machine import model, world
 from tests.machine.model import DONE, INDEX, LIVE, Instance, Model, Plan, Process, Table, Temporary
@@ -769,7 +769,7 @@ class Compared:
         folder = self.layout.process(run.process_id)
         run.plan_number = _plan_number(folder)
         before, run.cells = run.cells, {}
-        with RowStore.read(folder.rows) as store:
+        with RowReader.open(folder.rows) as store:
             for name in run.plan.order:
                 old, full = before.get(name), made.cells.get(name, {})
                 if run.plan.recipes[name].kind.return_type is DATAFRAME:

@@ -12,7 +12,7 @@ from tablevault_like import TableVault
 from tablevault_like.errors import TVPausedError
 from tablevault_like.layout import Layout
 from tablevault_like.model import State
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 from tests import states, tasks
 from tests.mapping.tasks import map_each, recorded
 from tests.scenes import Calls
@@ -77,7 +77,7 @@ def finish(vault: TableVault, calls: Calls, *, rows: int = ROWS) -> None:
 
 
 def totals_done(vault: TableVault) -> int:
-    with RowStore.read(Layout(Path(vault.db_dir)).process(ID).rows) as store:
+    with RowReader.open(Layout(Path(vault.db_dir)).process(ID).rows) as store:
         return store.counts("total").done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def test_of_a_table_and_the_copy_in_its_folder(vault: TableVault, vault_dir: Pat
 
     assert vault.get_descriptions(table_name="numbers") == {**before, "description": "as it is: näher"}
     copy = yaml.safe_load((vault_dir / "numbers" / "description.yaml").read_text(encoding="utf-8"))
+    assert time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(copy.pop("created_at"))) == copy["created"]
     assert copy == vault.get_descriptions(table_name="numbers")
 
 

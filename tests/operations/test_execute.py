@@ -640,6 +640,26 @@ class TestSideEffects:
             effects.execute_instance("mails")
         assert effects.get_dataframe("mails")["n"].tolist() == [1]
 
+    @pytest.mark.parametrize("goes_on", [True, False], ids=["goes on", "is reverted"])
+    def test_of_two_executions_at_once_the_last_one_is_active(self, effects: TableVault, goes_on: bool) -> None:
+        begin(effects, "mails", {"index": index("n", arguments={"fail": True})}, version="v2")
+        with pytest.raises(ConnectionError):
+            effects.execute_instance("mails", "v2", process_id="p")
+        build(effects, "mails", {"index": index("n", arguments={"fail": False})}, version="v3")
+
+        if goes_on:
+            effects.create_builder_file(
+                "mails", "mails_index", version="v2", text=index("n", arguments={"fail": False})
+            )
+            effects.execute_instance("mails", "v2", process_id="p", on_change="recompute")
+        else:
+            effects.stop_process("p")
+
+        found = effects.get_table_instances("mails")
+        active = [each for each in found if effects.get_descriptions(each, "mails")["active"]]
+        assert [each.partition("_")[0] for each in active] == (["v2"] if goes_on else ["v3"])
+        assert effects.check().ok
+
     def test_of_a_table_without_them_all_stay_active(self, vault: TableVault) -> None:
         for version in ("base", "v2"):
             build(vault, "words", {"index": index("n", arguments={"fail": False})}, code=self.CODE, version=version)

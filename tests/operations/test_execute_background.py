@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +136,19 @@ class TestInTheBackground:
         assert vault.execute_instance("numbers", process_id="p", background=True) == "p"
         process_id = vault.execute_instance("numbers", process_id="p", background=True)
         wait_until(lambda: vault.get_process(process_id).status == "paused")
+
+    @pytest.mark.parametrize("years", [-40, 40])
+    def test_whatever_the_clocks_say(self, vault: TableVault, monkeypatch: pytest.MonkeyPatch, years: int) -> None:
+        def now() -> float:
+            return time.time() + years * 365 * 86_400.0
+
+        vault._journal = dataclasses.replace(vault._journal, now=now)
+        # Nobody looks before it has failed and is reverted.
+        monkeypatch.setattr(subprocess.Popen, "poll", subprocess.Popen.wait)
+        write_code(vault, "def rows(folder): raise ConnectionError('nobody answers')")
+        process_id = vault.execute_instance("numbers", background=True)
+        wait_until(lambda: ended(vault, process_id))
+        assert vault.get_process(process_id).state is State.REVERTED
 
     def test_sigterm_pauses_it(self, vault: TableVault, tmp_path: Path) -> None:
         write_code(vault, CODE.replace("def rows(folder):", f"def rows(folder):{TELLS_OF_REQUESTS}"))

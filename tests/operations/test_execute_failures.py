@@ -23,7 +23,7 @@ from tablevault_like.errors import (
 )
 from tablevault_like.layout import Layout
 from tablevault_like.model import ProcessRecord, State
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 from tests import library, states, tasks
 from tests.library import BUILDERS, BY_NAME, CALLS, CODE, WORDS
 from tests.scenes import Calls
@@ -101,7 +101,7 @@ class Scene:
 
     def recorded(self, process_id: str, builder: str) -> int:
         path = Layout(self.vault_dir).process(process_id).rows
-        with RowStore.read(path) as store:
+        with RowReader.open(path) as store:
             return store.counts(builder).done
 
     def go_on(self, name: str = ID) -> None:
@@ -430,7 +430,7 @@ class TestRestart:
 
         assert list(outcomes) == [ID, "create_instance", "write_instance"]
         assert outcomes["create_instance"].state is outcomes["write_instance"].state is State.COMPLETED
-        assert "TVFileError" in str(outcomes[ID])
+        assert "TVCheckpointError" in str(outcomes[ID])
         scene.vault.stop_process(ID)
         states.assert_sound(scene.vault_dir)
 

@@ -14,6 +14,7 @@ import pytest
 
 from tablevault_like import State, TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError
+from tablevault_like.operations import pruning
 from tablevault_like.operations.prunable import Pruning
 from tablevault_like.operations.pruning import Prune
 from tablevault_like.operations.trash import Removed
@@ -45,6 +46,21 @@ def vault(vault_dir: Path) -> TableVault:
 def filled(vault: TableVault, count: int, table: str = "stories", version: str = "", **fields: Any) -> list[str]:
     """Write instances of a table, and return their ids, oldest first."""
     return [write(vault, table, pd.DataFrame({"n": range(number + 1)}), version, **fields) for number in range(count)]
+
+
+def test_what_is_raised_when_it_was_done_says_so(vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(vault, 2)
+
+    def refuse(*_: object) -> Pruning:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output") as caught:
+        patch.setattr(pruning, "look", refuse)
+        vault.prune(keep=1, dry_run=False, process_id="nightly")
+
+    assert caught.value.__notes__ == ["The operation had completed: process 'nightly' is done."]
+    assert vault.get_process("nightly").state is State.COMPLETED
+    assert len(there(vault)) == 1
 
 
 def going(found: Pruning) -> list[str | None]:

@@ -13,6 +13,7 @@ from tablevault_like import State, TableVault
 from tablevault_like.errors import TVArgumentError, TVFileError, TVLockError
 from tablevault_like.operations.pruning import Prune
 from tablevault_like.operations.trash import Removed
+from tablevault_like.storage import reach
 from tests import states, tasks
 from tests.workers import Action, Fault, Workers
 
@@ -244,14 +245,14 @@ class TestAnInterruptedPrune:
         self, vault: TableVault, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = states.state(Path(vault.db_dir))
-        rename = Path.rename
+        rename = reach.rename
 
-        def refuse(self: Path, target: Path) -> Path:
-            if self.name == "two" and "staging" in str(target):
+        def refuse(source: Path, target: Path) -> None:
+            if source.name == "two" and "staging" in str(target):
                 raise PermissionError(13, "Permission denied")
-            return rename(self, target)
+            rename(source, target)
 
-        monkeypatch.setattr(Path, "rename", refuse)
+        monkeypatch.setattr(reach, "rename", refuse)
 
         with pytest.raises(TVFileError, match=r"trash/two can't be moved \(Permission denied\), so nothing was pruned"):
             vault.prune(dry_run=False)

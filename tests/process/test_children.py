@@ -301,6 +301,20 @@ class TestAChildInAnotherWorker:
         tasks.execute(garden.vault_dir, "garden", PARENT)
         garden.assert_grown()
 
+    def test_is_restarted_after_its_parent_that_ends_without_it(
+        self, garden: Garden, parent: Worker, child: Worker
+    ) -> None:
+        parent.kill()
+        child.kill()
+
+        outcomes = TableVault(garden.vault_dir, restart=True).restarted
+
+        assert {name: each.state for name, each in outcomes.items()} == {
+            PARENT: State.COMPLETED,
+            "child": State.COMPLETED,
+        }
+        garden.assert_grown()
+
     def test_shares_the_locks_of_its_parent_and_not_those_of_its_siblings(self, garden: Garden) -> None:
         point = "before tablevault_like.operations.code:CreateCodeModule.execute"
         parent = garden.workers.start(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sqlite3
 import threading
@@ -18,7 +17,8 @@ from tablevault_like.errors import FencedError, TVArgumentError, TVProcessError
 from tablevault_like.layout import Layout
 from tablevault_like.model import State
 from tablevault_like.process.run import LOCAL_RUNS
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage import sealed
+from tablevault_like.storage.row_reader import RowReader
 from tests import states
 from tests.library import BY_NAME
 from tests.scenes import Calls, LibraryScene
@@ -106,8 +106,12 @@ class Scene(LibraryScene):
     def without_drafts(self, found: states.State) -> states.State:
         """Leave out the files in the process's own folder that nobody looks at."""
         plan = Layout(self.vault_dir).process(ID).plan
-        number = json.loads(plan.read_text())["number"] if plan.exists() else 0
-        unused = [rf"{PROCESS}/staging(/.*)?", rf"{PROCESS}/pinned/(?!{number}(/|$)|plan.json$).*"]
+        number = sealed.read(plan, process_id=ID)["number"] if plan.exists() else 0
+        unused = [
+            rf"{PROCESS}/staging(/.*)?",
+            rf"{PROCESS}/process\.\d+\.new",
+            rf"{PROCESS}/pinned/(?!{number}(/|$)|plan.json$).*",
+        ]
         return states.without(found, *unused)
 
     @property
@@ -117,7 +121,7 @@ class Scene(LibraryScene):
         path = Layout(self.vault_dir).process(ID).rows
         if not path.exists():
             return record
-        with RowStore.read(path) as store:
+        with RowReader.open(path) as store:
             return record, {name: list(store.cells(name)) for name in ("words_index", "page", "shout")}
 
 
@@ -296,7 +300,7 @@ class TestAThreadThatIsLeftBehind:
         inside.may_go.set()
         wait_until(lambda: scene.vault.get_process(ID).state is State.PAUSED)
         wait_until(lambda: not scene.vault.get_process(ID).is_alive)
-        with RowStore.read(Layout(scene.vault_dir).process(ID).rows) as store:
+        with RowReader.open(Layout(scene.vault_dir).process(ID).rows) as store:
             assert store.recorded("shout").tolist() == [0, 1, 2]
         EXECUTE.call(scene.vault, scene.made, ID)
         states.assert_sound(scene.vault_dir)

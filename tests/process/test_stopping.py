@@ -17,7 +17,7 @@ import pytest
 from tablevault_like import TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault_like.model import State, StopIntent
-from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.row_reader import RowReader
 from tests import states, tasks
 from tests.library import BY_NAME, Attempt
 from tests.scenes import LibraryScene
@@ -231,7 +231,7 @@ class TestStopping:
         rows = copy_dir / "metadata" / "processes" / ID / "rows.sqlite"
         assert workers.run(die_inside_of_a_commit, rows).end() == -signal.SIGKILL
         with pytest.raises(OSError, match="in the middle of a commit"):
-            RowStore.read(rows)
+            RowReader.open(rows)
 
         left.vault.stop_process(ID, materialize=True)
 
@@ -250,16 +250,16 @@ class TestStopping:
         assert (record.state, record.rows_done) == (State.REVERTED, reported)
 
     def test_that_can_not_keep_what_is_done_holds_up_nobody_with_its_own_error(self, left: Left) -> None:
-        rows = left.vault_dir / "metadata" / "processes" / ID / "rows.sqlite"
-        rows.rename(rows.with_suffix(".away"))
-        with pytest.raises(OSError, match="is missing"):
+        pinned = left.vault_dir / "metadata" / "processes" / ID / "pinned"
+        pinned.rename(pinned.with_suffix(".away"))
+        with pytest.raises(OSError, match=r"plan\.json"):
             left.vault.stop_process(ID, materialize=True)
         assert left.state() is State.STOPPING
 
         with pytest.raises(TVLockError, match=f"held by process {ID!r}") as caught:
             left.vault.delete_table("words")
         assert caught.value.holder == ID
-        assert "TVFileError" in str(TableVault(left.vault_dir, restart=True).restarted[ID])
+        assert "plan.json" in str(TableVault(left.vault_dir, restart=True).restarted[ID])
 
         left.vault.stop_process(ID)
         assert left.state() is State.REVERTED

@@ -15,7 +15,7 @@ from tablevault_like import State, TableVault
 from tablevault_like.catalog import Catalog, Database
 from tablevault_like.errors import TVArgumentError, TVProcessError, TVTimeoutError
 from tablevault_like.locks import is_held
-from tests import tasks
+from tests import states, tasks
 from tests.library import BY_NAME
 from tests.tables import GATED_ROWS, Background, Gate, begin, gates, index, write_code
 from tests.workers import Action, Fault, Workers, wait_until
@@ -218,3 +218,20 @@ def test_an_unknown_process_is_refused(vault: TableVault) -> None:
     for timeout in (-1, "soon", float("nan")):
         with pytest.raises(TVArgumentError, match="timeout must be a number of seconds"):
             vault.wait("other", timeout)  # type: ignore[arg-type]
+
+
+def test_one_that_died_while_it_waited_can_be_stopped(copy_dir: Path, made: str, workers: Workers) -> None:
+    vault = TableVault(copy_dir, "bob")
+    point = BY_NAME["create_code_module"].point("after", "execute")
+    holder = workers.start(tasks.write_module, copy_dir, "holder", faults=[Fault(point, Action.WAIT)])
+    holder.arrive()
+    waiter = workers.start(tasks.write_module, copy_dir, "waiter")
+    wait_until(lambda: "waiter" in vault.get_active_processes())
+    waiter.kill()
+
+    assert vault.stop_process("waiter") == "waiter"
+
+    assert list(vault.get_active_processes()) == ["holder"]
+    holder.go()
+    assert vault.wait("holder").state is State.COMPLETED
+    states.assert_sound(copy_dir)

@@ -301,28 +301,3 @@ def test_sha256_is_of_the_file_itself(tree: Path) -> None:
     assert files.sha256(tree / "top.txt") == hashlib.sha256(b"top").hexdigest()
     with pytest.raises(OSError, match="link"):
         files.sha256(tree / "link")
-
-
-def test_the_file_system_is_looked_up_by_the_longest_mount_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "1 0 8:1 / / rw - ext4 /dev/sda rw\n"
-        f"2 1 0:1 / {tmp_path}/shared\\040files rw - nfs4 server:/ rw\n"
-        f"3 2 0:2 / {tmp_path}/shared\\040files/local rw - xfs /dev/sdb rw\n"
-    )
-    monkeypatch.setattr(files, "Path", lambda path: mounts if str(path) == "/proc/self/mountinfo" else Path(path))
-
-    found = {
-        name: files.network_file_system(tmp_path / name)
-        for name in ("shared files", "shared files/a/b", "shared files/local/a", "shared", "other")
-    }
-
-    assert found == {
-        "shared files": "nfs4",
-        "shared files/a/b": "nfs4",
-        "shared files/local/a": None,
-        "shared": None,
-        "other": None,
-    }

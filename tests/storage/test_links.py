@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tablevault_like.errors import TVFileError
-from tablevault_like.storage import files, links
+from tablevault_like.storage import files, links, reach
 
 CONTENT = "content\n"
 SHA256 = hashlib.sha256(CONTENT.encode()).hexdigest()
@@ -163,13 +163,13 @@ class TestSharing:
     def test_never_takes_what_was_put_in_the_place_of_the_original(
         self, original: Path, target: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def link(source: Path, place: Path, **fields: bool) -> None:
+        def link(source: Path, place: Path) -> None:
             source.rename(source.with_name("moved"))
             source.write_text("another")
-            real(source, place, **fields)
+            real(source, place)
 
-        real = os.link
-        monkeypatch.setattr(os, "link", link)
+        real = reach.link
+        monkeypatch.setattr(reach, "link", link)
 
         assert not share(original, target)
         assert target.read_text() == CONTENT

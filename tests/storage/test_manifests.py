@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,13 @@ def test_is_a_json_object(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(ValueError, match=r"manifest|Expect"):
         manifests.read(tmp_path / "manifest.json")
+
+
+def test_what_cannot_be_protected_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, mode: int) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+
+    with pytest.raises(OSError, match=re.escape(str(folder / "artifacts" / "a.txt"))):
+        manifests.write(folder, folder / "manifest.json", known={})

@@ -171,3 +171,42 @@ def test_a_link_is_not_followed(place: Path, tmp_path: Path) -> None:
         Replacements(tmp_path / "replaced", {place / "link": "new"}).place()
 
     assert outside.read_text() == "precious"
+
+
+class TestOfSomebodyWhoDiedBeforeTheSync:
+    """What stands there already need not be durable: it is synced before it is relied on."""
+
+    @pytest.fixture
+    def synced(self, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+        """Return the folders that are synced from now on."""
+        told: list[Path] = []
+        sync = files.sync_directory
+
+        def syncing(path: Path) -> None:
+            told.append(path)
+            sync(path)
+
+        monkeypatch.setattr(files, "sync_directory", syncing)
+        return told
+
+    def test_what_was_placed(self, place: Path, tmp_path: Path, synced: list[Path]) -> None:
+        (place / "new").write_text("new")
+
+        Replacements(tmp_path / "replaced", {place / "new": "new"}).place()
+
+        assert place in synced
+
+    def test_what_was_deleted(self, place: Path, tmp_path: Path, synced: list[Path]) -> None:
+        Replacements(tmp_path / "replaced", {place / "missing": None}).place()
+
+        assert place in synced
+
+    def test_what_was_put_back(self, place: Path, tmp_path: Path, synced: list[Path]) -> None:
+        changes = Replacements(tmp_path / "replaced", {place / "old": "newer"})
+        changes.place()
+        changes.undo()
+        synced.clear()
+
+        changes.undo()
+
+        assert place in synced

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from tablevault_like.errors import FencedError, TVFileError
 from tablevault_like.model import RowStatus
-from tablevault_like.storage import patience, rows
-from tablevault_like.storage.rows import Counts, RowRecord, RowStore
+from tablevault_like.storage import patience, row_reader
+from tablevault_like.storage.row_reader import Counts, RowReader, RowRecord
+from tablevault_like.storage.rows import RowStore
+from tablevault_like.storage.sums import sum_of
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def failed(index: int, **fields: Any) -> RowRecord:
     return RowRecord(index, RowStatus.FAILED, error='{"type":"E"}', **fields)
 
 
-def cells_of(store: rows.RowReader, builder: str = "b") -> dict[int, str]:
+def cells_of(store: RowReader, builder: str = "b") -> dict[int, str]:
     return {index: text for batch in store.cells(builder) for index, text in batch}
 
 
@@ -226,7 +228,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tablevault_like.model import RowStatus
-from tablevault_like.storage.rows import RowRecord, RowStore
+from tablevault_like.storage.row_reader import RowReader, RowRecord
+from tablevault_like.storage.rows import RowStore
 
 class Killing(list):
     def __iter__(self):
@@ -252,7 +255,7 @@ def test_a_reader_tells_of_a_commit_that_was_cut_off(store: RowStore, path: Path
     leave_hot_journal(path)
 
     with pytest.raises(TVFileError, match="middle of a commit"):
-        RowStore.read(path)
+        RowReader.open(path)
     assert path.with_name("rows.sqlite-journal").exists()
 
 
@@ -330,12 +333,12 @@ def test_who_waits_for_a_busy_file_can_give_up(store: RowStore, path: Path, stat
 def test_a_reader_gives_up_on_a_file_that_stays_busy(
     store: RowStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "_READER_TIMEOUT", 0.01)
+    monkeypatch.setattr(row_reader, "_TIMEOUT", 0.01)
 
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(TVFileError, match="busy"):
-            RowStore.read(path)
+            RowReader.open(path)
 
 
 def test_a_reader_does_not_hold_up_the_writer(store: RowStore, path: Path) -> None:
@@ -345,7 +348,7 @@ def test_a_reader_does_not_hold_up_the_writer(store: RowStore, path: Path) -> No
         raise AssertionError("the writer had to wait")
 
     store.while_busy = refuse
-    with RowStore.read(path) as reader:
+    with RowReader.open(path) as reader:
         for batch in reader.cells("b", batch_size=2):
             store.record("other", [done(batch[0][0])])
 
@@ -353,7 +356,7 @@ def test_a_reader_does_not_hold_up_the_writer(store: RowStore, path: Path) -> No
 
 
 def test_a_reader_writes_nothing(store: RowStore, path: Path) -> None:
-    with RowStore.read(path) as reader:
+    with RowReader.open(path) as reader:
         assert not hasattr(reader, "record")
         assert reader.is_empty()
         store.record("b", [done(1)])
@@ -363,7 +366,7 @@ def test_a_reader_writes_nothing(store: RowStore, path: Path) -> None:
 
 
 def test_a_missing_file_is_told_and_not_made(path: Path) -> None:
-    for opened in (RowStore.open, RowStore.read):
+    for opened in (RowStore.open, RowReader.open):
         with pytest.raises(TVFileError, match="missing"):
             opened(path)
     assert not path.exists()
@@ -394,7 +397,7 @@ def test_any_path_will_do(tmp_path: Path, name: str) -> None:
 
     with RowStore.create(folder / "rows.sqlite", epoch=1) as store:
         store.record("b", [done(1)])
-    with RowStore.read(folder / "rows.sqlite") as reader:
+    with RowReader.open(folder / "rows.sqlite") as reader:
         assert reader.recorded("b").tolist() == [1]
 
     assert [each.name for each in tmp_path.iterdir()] == [name]
@@ -403,7 +406,7 @@ def test_any_path_will_do(tmp_path: Path, name: str) -> None:
 def test_a_file_that_is_no_database_is_told(path: Path) -> None:
     path.write_bytes(b"not a database, and long enough to be looked at" * 50)
 
-    for opened in (RowStore.open, RowStore.read):
+    for opened in (RowStore.open, RowReader.open):
         with pytest.raises(TVFileError, match="damaged") as caught:
             opened(path)
         assert str(path) in str(caught.value)
@@ -431,15 +434,28 @@ def test_another_programs_database_is_told(path: Path) -> None:
 def test_a_newer_format_is_told(store: RowStore, path: Path) -> None:
     store.close()
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE meta SET value = 99 WHERE key = 'schema_version'")
+        other.execute(
+            "UPDATE meta SET value = 99, sum = ? WHERE key = 'schema_version'", (sum_of("schema_version", 99),)
+        )
 
-    for opened in (RowStore.open, RowStore.read):
+    for opened in (RowStore.open, RowReader.open):
         with pytest.raises(TVFileError, match="newer version"):
             opened(path)
 
 
-def as_of_format_2(path: Path) -> None:
+def as_of_format_3(path: Path) -> None:
     """Make of a store one that an earlier version has written."""
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("DROP TABLE files")
+        other.execute("DELETE FROM meta WHERE key IN ('process', 'schema')")
+        for table in ("rows", "builders", "codes", "meta"):
+            other.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+        other.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
+
+
+def as_of_format_2(path: Path) -> None:
+    """Make of a store one that a still earlier version has written."""
+    as_of_format_3(path)
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("DROP VIEW results")
         for column in ("cost", "tokens", "inputs"):
@@ -450,13 +466,16 @@ def as_of_format_2(path: Path) -> None:
         other.execute("UPDATE meta SET value = 2 WHERE key = 'schema_version'")
 
 
-def test_an_older_format_is_read_as_it_is_and_goes_on(store: RowStore, path: Path) -> None:
+@pytest.mark.parametrize("as_of", [as_of_format_2, as_of_format_3])
+def test_an_older_format_is_read_as_it_is_and_goes_on(
+    store: RowStore, path: Path, as_of: Callable[[Path], None]
+) -> None:
     store.record("b", [done(1, "[1]"), failed(2)])
     store.close()
-    as_of_format_2(path)
+    as_of(path)
     before = path.read_bytes()
 
-    with RowStore.read(path) as reader:
+    with RowReader.open(path) as reader:
         assert cells_of(reader) == {1: "[1]"}
         assert reader.failures("b") == [failed(2)]
         assert reader.counts("b") == Counts(done=1, failed=1)
@@ -473,9 +492,9 @@ def test_an_older_format_is_read_as_it_is_and_goes_on(store: RowStore, path: Pat
 def test_a_format_that_is_too_old_is_told(store: RowStore, path: Path) -> None:
     store.close()
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE meta SET value = 1 WHERE key = 'schema_version'")
+        other.execute("UPDATE meta SET value = 1, sum = ? WHERE key = 'schema_version'", (sum_of("schema_version", 1),))
 
-    for opened in (RowStore.open, RowStore.read):
+    for opened in (RowStore.open, RowReader.open):
         with pytest.raises(TVFileError, match="an older version"):
             opened(path)
 

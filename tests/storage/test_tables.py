@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from tablevault_like.errors import TVArgumentError, TVFileError, TVTableError
 from tablevault_like.model import Column, RowStatus
 from tablevault_like.storage import tables
-from tablevault_like.storage.rows import RowRecord, RowStore
+from tablevault_like.storage.row_reader import RowRecord
+from tablevault_like.storage.rows import RowStore
 from tablevault_like.storage.tables import (
+    distinct_cells,
     frame_from_table,
     iterate_batches,
     read_columns,
@@ -464,3 +466,58 @@ def test_a_table_is_synced_before_its_columns_are_returned(path: Path, monkeypat
 
     assert synced == [path]
     assert table_from_frame(pd.DataFrame({"a": [1]})).num_rows == 1
+
+
+def test_a_foreign_table_is_refused_before_it_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"a": [1]}), path)
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("it was read"))
+
+    with pytest.raises(TVFileError, match="the form of column 'a' is unknown"):
+        read_table(path)
+    with pytest.raises(TVFileError, match="the form of column 'a' is unknown"):
+        iterate_batches(path)
+
+
+def test_text_that_is_none_is_told(path: Path) -> None:
+    write_table(path, pd.DataFrame({"a": pd.array(["ant", "bee"], "string"), "b": [1, 2]}))
+    pq.write_table(pq.read_table(path), path)  # without checksums of its pages
+    path.write_bytes(path.read_bytes().replace(b"bee", b"b\xffe"))
+
+    with pytest.raises(TVFileError, match=r"can't be read .*UTF"):
+        read_table(path)
+    with pytest.raises(TVFileError, match=r"can't be read .*UTF"):
+        list(iterate_batches(path))
+    assert read_table(path, columns=["b"])["b"].tolist() == [1, 2]
+
+
+def test_the_different_cells_of_a_column_are_given(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_ROW_GROUP_ROWS", 3)
+    texts = pd.Series(["bee", "ant", "bee", None, "bee", "cat", None], dtype="string")
+    frame = pd.DataFrame({"text": texts, "raw": pd.Series([b"b", b"a", b"b", None, b"b", b"c", None], dtype="object")})
+    write_table(path, frame)
+
+    assert [cells.tolist() for cells in distinct_cells(path, "text")] == [["bee", "ant"], ["bee", "cat"], []]
+    assert {cell for cells in distinct_cells(path, "raw") for cell in cells} == {b"a", b"b", b"c"}
+
+
+def test_of_cells_that_are_stored_once_one_is_held(path: Path) -> None:
+    write_table(path, pd.DataFrame({"text": ["x" * 50_000] * 1_000}))
+    before = pa.total_allocated_bytes()
+
+    (cells,) = distinct_cells(path, "text")
+
+    assert len(cells) == 1
+    assert pa.total_allocated_bytes() - before < 5_000_000
+
+
+@pytest.mark.parametrize("error", [pa.ArrowMemoryError("malloc of size 5 failed"), MemoryError()])
+def test_that_a_table_is_too_large_is_told(path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(path, pd.DataFrame({"a": [1]}))
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pq.ParquetFile, "read", fail)
+
+    with pytest.raises(TVFileError, match=r"needs more memory than there is \(.+\)\. Read a part of it"):
+        read_table(path)

@@ -1,0 +1,181 @@
+"""Change what lies in a vault without following a link, not even one that is put in the way in that very moment.
+
+1. Below the root of a vault that is in use here (``guard``), each folder is opened from the one above it, and none that
+   is a link. What is then done is done by its name in the open folder, wherever that is moved meanwhile.
+2. What a process stages is reached by its path from the folder for that on: a worker that stands still while somebody
+   else takes its place, and with it what is staged, finds nothing there when it wakes.
+3. Anywhere else a path is what the system makes of it: links above a vault are its user's business.
+4. The last name in a path is never followed either: of a link it is the link that is renamed or removed.
+
+Each function does what that of ``os`` does which it stands for, and raises TVFileError for a link that is in the way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tablevault_like.errors import TVFileError
+
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+"""How a folder is opened that is only gone through: where the system has a way that needs no permission to read it."""
+
+STAGING = ("metadata", "processes", "*", "staging")
+"""Where a process stages, below the root; ``*`` stands for its id."""
+
+_roots: set[str] = set()
+
+
+def guard(root: Path) -> None:
+    """Let nothing that is named as below ``root`` be reached through a link from now on."""
+    _roots.add(os.fspath(root))
+
+
+@contextmanager
+def folder_of(path: Path) -> Iterator[tuple[int | None, str]]:
+    """Open the folder that ``path`` lies in. Yield what is given as ``dir_fd``, and the name that goes with it.
+
+    Outside of all vaults these are ``None`` and the whole path. An error of what is done with them names ``path``.
+    """
+    whole = os.fspath(path)
+    root = _root_of(whole)
+    if root is None:
+        yield None, whole
+        return
+    parts = whole[len(root) + 1 :].split("/")
+    depth = min(len(parts) - 1, len(STAGING)) if _is_staged(parts) else len(parts) - 1
+    name = "/".join(parts[depth:])
+    descriptor, reached = os.open(root, _FOLDER), root
+    try:
+        for folder in parts[:depth]:
+            reached = f"{reached}/{folder}"
+            inner = _enter(folder, descriptor, reached)
+            descriptor, above = inner, descriptor
+            os.close(above)
+        yield descriptor, name
+    except OSError as error:
+        if error.filename == name:
+            error.filename = whole
+        if error.filename2 == name:
+            error.filename2 = whole
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def link_in_the_way(path: Path) -> TVFileError:
+    """Return the error that says that there is a link in a vault."""
+    return TVFileError(
+        f"{path} is a link, and nothing of a vault is reached through one. Find out who has put it there, and put the "
+        "file or folder itself in its place.",
+        path=path,
+    )
+
+
+def open_file(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Open a file that isn't a link."""
+    with folder_of(path) as (folder, name):
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+
+
+def make_folder(path: Path, *, exist_ok: bool = False) -> None:
+    """Make a folder, in one that is there."""
+    with folder_of(path) as (folder, name):
+        try:
+            os.mkdir(name, dir_fd=folder)
+        except FileExistsError:
+            if not exist_ok or not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+                raise
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder, and those above it that are missing. It may be there."""
+    with suppress(FileNotFoundError):
+        make_folder(path, exist_ok=True)
+        return
+    make_folders(path.parent)
+    make_folder(path, exist_ok=True)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file, over what stands there if that is one, or a folder."""
+    with folder_of(source) as (old_folder, old), folder_of(target) as (new_folder, new):
+        os.rename(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file another name, where nothing stands."""
+    with folder_of(source) as (old_folder, old), folder_of(target) as (new_folder, new):
+        os.link(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder, follow_symlinks=False)
+
+
+def unlink(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove a file."""
+    try:
+        with folder_of(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        if not missing_ok:
+            raise
+
+
+def remove_folder(path: Path) -> None:
+    """Remove an empty folder."""
+    with folder_of(path) as (folder, name):
+        os.rmdir(name, dir_fd=folder)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all that is in it, even folders of this user's that can't be written to."""
+    with folder_of(path) as (folder, name):
+        try:
+            shutil.rmtree(name, dir_fd=folder)
+        except PermissionError:
+            for _, _, _, descriptor in os.fwalk(name, dir_fd=folder):
+                mode = os.fstat(descriptor).st_mode
+                if not mode & stat.S_IWUSR:
+                    os.fchmod(descriptor, stat.S_IMODE(mode) | stat.S_IWUSR)
+            shutil.rmtree(name, dir_fd=folder)
+
+
+def change_mode(path: Path, *, add: int = 0, take: int = 0) -> None:
+    """Add permissions to a file that can be read, and take others from it."""
+    descriptor = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        # One that shares its content with another user's is as it should be already.
+        if (wanted := (mode | add) & ~take) != mode:
+            os.fchmod(descriptor, wanted)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _is_staged(parts: Sequence[str]) -> bool:
+    return all(name in ("*", part) for name, part in zip(STAGING, parts, strict=False))
+
+
+def _root_of(path: str) -> str | None:
+    """Return the root of the vault that a path lies in, if that is in use here."""
+    folder = path.rpartition("/")[0]
+    while folder and folder not in _roots:
+        folder = folder.rpartition("/")[0]
+    return folder or None
+
+
+def _enter(name: str, above: int, path: str) -> int:
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    except OSError as error:
+        error.filename = path
+        # A link is told as ELOOP, or in the place of a folder as ENOTDIR.
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and Path(path).is_symlink():
+            raise link_in_the_way(Path(path)) from error
+        raise
