@@ -21,6 +21,7 @@ from tablevault_like.model import (
     BASE_VERSION,
     Existing,
     OnChange,
+    OnDamage,
     check_process_id,
     new_process_id,
 )
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault_like.bundles.packing import Exported
+    from tablevault_like.chaos.report import ChaosReport
+    from tablevault_like.check import CheckReport
 
 
 @arguments.checked
@@ -81,6 +84,7 @@ class TableVault(VaultReading):
         *,
         replace: bool = False,
         lock_timeout: float = 5.0,
+        allow_network: bool = False,
     ) -> None:
         """Open the vault at ``db_dir``, or make one there.
 
@@ -88,9 +92,11 @@ class TableVault(VaultReading):
         empty or isn't there; ``replace`` deletes a vault that is there first. ``restart`` goes on with every process
         whose worker died, here and now; ``restarted`` tells what became of each. ``verbose`` logs what happens.
         Operations become children of ``parent_id``. ``lock_timeout`` is how many seconds an operation waits for its
-        locks.
+        locks. ``allow_network`` opens a vault on a network file system, which is refused otherwise; only one machine
+        may use it then.
 
-        Raises TVArgumentError if there is no vault (or with ``create``, if there is something else).
+        Raises TVArgumentError if there is no vault (or with ``create``, if there is something else), and TVFileError
+        for one on a network file system.
         """
         self.db_dir = os.fspath(db_dir)
         self.author = author or founding.user()
@@ -101,11 +107,17 @@ class TableVault(VaultReading):
             logging.getLogger("tablevault_like").setLevel(logging.INFO)
         layout = founding.locate(self.db_dir)
         if create:
-            founding.create(layout, author=self.author, description=description or "", replace=replace)
+            founding.create(
+                layout,
+                author=self.author,
+                description=description or "",
+                replace=replace,
+                allow_network=allow_network,
+            )
         elif replace:
             raise TVArgumentError("replace=True deletes a vault to create another; it needs create=True.")
         founding.check_marker(layout)
-        catalog = Catalog(layout.catalog)
+        catalog = Catalog(layout.catalog, allow_network=allow_network)
         self._journal = Journal(catalog, layout, time.time)
         self._runner = Runner(
             self._journal,
@@ -127,7 +139,8 @@ class TableVault(VaultReading):
         """Pickle what opens the vault anew, so that workers of a pool can be given it."""
         # By its absolute path: the worker's current folder may be another.
         opening = (os.fspath(self._journal.layout.root), self.author, self._is_verbose)
-        return _opened, (*opening, self._runner.parent_id, self._runner.lock_timeout)
+        how = (self._runner.parent_id, self._runner.lock_timeout, self._journal.catalog.allows_network)
+        return _opened, (*opening, *how)
 
     # --- tables
 
@@ -237,6 +250,7 @@ class TableVault(VaultReading):
         background: bool = False,
         *,
         on_change: str = "error",
+        on_damage: str = "error",
         existing: str = "auto",
         until: str = "",
         from_builder: str = "",
@@ -249,9 +263,10 @@ class TableVault(VaultReading):
         Every row is recorded when it is done. With a ``process_id``, what user code raises (or Ctrl-C, or SIGTERM)
         pauses the process, and the same call goes on with what is missing. ``on_change`` says what a resume does if
         builders or code have changed since: ``error``, ``continue`` (finished rows stay), ``recompute`` (the changed
-        builders' rows), or ``keep`` (finish with the code as it was). ``background`` runs it in a worker that
-        outlives the caller, and returns as soon as it is under way; what it prints goes to ``output.log`` in the
-        process's folder.
+        builders' rows), or ``keep`` (finish with the code as it was). ``on_damage`` says what it does if something that
+        the process has kept is damaged: ``error``, or ``recompute`` (what is sound stays, and only the rest is made
+        again). ``background`` runs it in a worker that outlives the caller, and returns as soon as it is under way;
+        what it prints goes to ``output.log`` in the process's folder.
 
         ``existing`` says what is done with a run that the id has already: ``auto`` takes what it made, or goes on with
         it; ``error`` refuses; ``rerun`` keeps its record as ``<id>~<n>`` (what it hadn't finished is reverted) and
@@ -271,7 +286,8 @@ class TableVault(VaultReading):
 
         Raises TVBuilderError and TableReferenceError for builder files, TVLockError if locks can't be had,
         TVProcessError for ``error`` where there is a run, and for ``rerun`` where a worker is at it, TVPausedError if
-        somebody else has paused it, and whatever the builders' functions raise.
+        somebody else has paused it, TVCheckpointError if something is damaged that the process has kept, and whatever
+        the builders' functions raise.
         """
         operation = _execution(
             table_name,
@@ -280,6 +296,7 @@ class TableVault(VaultReading):
             process_id,
             background,
             on_change=on_change,
+            on_damage=on_damage,
             existing=existing,
             until=until,
             from_builder=from_builder,
@@ -301,6 +318,7 @@ class TableVault(VaultReading):
         background: bool = False,
         *,
         on_change: str = "error",
+        on_damage: str = "error",
         existing: str = "auto",
         until: str = "",
         from_builder: str = "",
@@ -334,6 +352,7 @@ class TableVault(VaultReading):
             process_id,
             background,
             on_change=on_change,
+            on_damage=on_damage,
             existing=existing,
             until=until,
             from_builder=from_builder,
@@ -342,6 +361,51 @@ class TableVault(VaultReading):
         )
         rows, now = arguments.count("sample", sample), self._journal.now()
         return self._monitor.plan(operation, process_id or None, sample=rows, now=now)
+
+    def chaos(
+        self,
+        table_name: str,
+        *,
+        version: str = BASE_VERSION,
+        sample: int = 20,
+        kills: int = 10,
+        seed: int | None = None,
+        timeout: float = 600.0,
+        scratch: str | os.PathLike[str] = "",
+        keep: bool = False,
+        progress: bool | None = None,
+    ) -> ChaosReport:
+        """Rehearse failures of an execution on a sample, in a copy of what it needs, and return what came of it.
+
+        It is run twice undisturbed, and then again and again, in workers that are killed by SIGKILL ``kills`` times in
+        all: before, in and after calls, at commits, while it is resumed, and while it is published. Each run goes on
+        under its id until it is complete, and is held to the undisturbed ones: the frame, the artifacts, the files that
+        its functions wrote elsewhere, which rows were called again, and what is left: litter, locks, programs. What two
+        undisturbed runs differ in isn't judged, and ``notes`` say so.
+
+        **The builders' functions are really called**, with all that they do and cost: for each row up to ``kills`` + 2
+        times, and once more if it was inside its function at a kill. Nothing is reused. The vault itself isn't changed.
+
+        ``sample`` is how many rows the IndexBuilder makes, ``timeout`` how many seconds one run may take. A ``seed``
+        chooses the same points again. The copy lies beside the vault, or in the folder ``scratch``, and is removed at
+        the end, unless ``keep`` is set. ``progress`` tells how far it is on stderr, by default on a terminal.
+
+        Raises TVArgumentError, TVBuilderError and TableReferenceError as ``execute_instance`` does, and TVFileError if
+        the copy can't be made. What the builders' functions raise is in the report.
+        """
+        from tablevault_like import chaos
+
+        wanted = chaos.Wanted(
+            table_name,
+            version or BASE_VERSION,
+            sample=arguments.positive("sample", sample),
+            kills=arguments.positive("kills", kills),
+            seed=None if seed is None else arguments.count("seed", seed),
+            timeout=arguments.seconds("timeout", timeout),
+            scratch=scratch or None,
+            keep=keep,
+        )
+        return chaos.rehearse(self._journal, wanted, author=self.author, tell=displays.lines("chaos", wanted=progress))
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str | None = None) -> str:
         """Delete a materialized or temporary instance; its files go to the trash.
@@ -395,7 +459,8 @@ class TableVault(VaultReading):
         modules, where it never replaces another. ``max_bytes`` is how many bytes its files may have.
 
         Raises TVFileError, which names the member, for a bundle that is damaged or hostile, and TVArgumentError if
-        another instance of that id is there, or a code module that differs. Nothing is left behind then.
+        another instance of that id is there, or a code module that differs. Nothing is left behind then. A process that
+        goes on raises TVCheckpointError if what it has kept of the bundle was damaged meanwhile.
         """
         known = self._journal.find(process_id) if process_id else None
         operation = ImportInstance.read(
@@ -517,7 +582,9 @@ class TableVault(VaultReading):
         operation = Prune(keep, None if older_than is None else arguments.seconds("older_than", older_than))
         if dry_run:
             return pruning.look(self._journal, operation)
-        return pruning.done(self._journal, operation, self._runner.submit(operation, process_id or None))
+        pruned_by = self._runner.submit(operation, process_id or None)
+        with self._runner.telling(pruned_by):
+            return pruning.done(self._journal, operation, pruned_by)
 
     # --- processes
 
@@ -551,9 +618,32 @@ class TableVault(VaultReading):
         """
         return self._runner.pause(process_id)
 
+    def check(self, table_name: str | None = None, *, contents: bool = True, repair: bool = False) -> CheckReport:
+        """Hold the catalog against the disk, and every file against its checksum, of the vault or of one table.
 
-def _opened(db_dir: str, author: str, is_verbose: bool, parent_id: str | None, lock_timeout: float) -> TableVault:
-    return TableVault(db_dir, author, verbose=is_verbose, parent_id=parent_id, lock_timeout=lock_timeout)
+        The report is what one iterates over to get its findings: what is wrong, where, and what to do. It is ``ok`` if
+        nothing is wrong; ``to_frame`` gives a DataFrame. Nothing is written, and others may go on working meanwhile.
+        ``contents=False`` doesn't read files whose sizes are right, which is much faster. ``repair`` mends what can be
+        mended without losing anything, and tells what that was (``repaired``).
+
+        Raises TVArgumentError for an unknown table, and with ``repair`` TVFileError if the vault may not be written to.
+        """
+        from tablevault_like.check import check_vault
+
+        return check_vault(self._journal.layout, table_name or None, contents=contents, repair=repair)
+
+
+def _opened(
+    db_dir: str, author: str, is_verbose: bool, parent_id: str | None, lock_timeout: float, allow_network: bool = False
+) -> TableVault:
+    return TableVault(
+        db_dir,
+        author,
+        verbose=is_verbose,
+        parent_id=parent_id,
+        lock_timeout=lock_timeout,
+        allow_network=allow_network,
+    )
 
 
 def _execution(
@@ -564,6 +654,7 @@ def _execution(
     background: bool,
     *,
     on_change: str,
+    on_damage: str,
     existing: str,
     until: str,
     from_builder: str,
@@ -583,6 +674,7 @@ def _execution(
         force_execute,
         background=background,
         on_change=arguments.choice("on_change", on_change, OnChange),
+        on_damage=arguments.choice("on_damage", on_damage, OnDamage),
         existing=with_existing,
         until=until or None,
         from_builder=from_builder or None,

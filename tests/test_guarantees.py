@@ -522,6 +522,7 @@ def test_guarantee_14_told(vault: TableVault) -> None:
             lambda: some_fail(vault),
             ["1 of 2 rows", "builder 'half'", "row 1", "ValueError", "get_errors('r')", "call again"],
         ),
+        tv_errors.TVCheckpointError: (lambda: damaged(vault, "p"), ["'p'", "rows.sqlite", "on_damage='recompute'"]),
     }
     kinds = {kind for kind in vars(tv_errors).values() if isinstance(kind, type) and issubclass(kind, TableVaultError)}
     assert wrong.keys() == kinds - {TableVaultError, tv_errors.FencedError, tv_errors._LocatedError}
@@ -530,6 +531,12 @@ def test_guarantee_14_told(vault: TableVault) -> None:
             call()
         told = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
         assert [part for part in parts if part not in told] == [], told
+
+
+def damaged(vault: TableVault, process_id: str) -> None:
+    """Damage what a process has recorded, and go on with it."""
+    Layout(Path(vault.db_dir)).process(process_id).rows.write_bytes(b"damaged")
+    vault.execute_instance("words", process_id=process_id)
 
 
 def written(vault: TableVault, frame: pd.DataFrame) -> None:

@@ -19,14 +19,20 @@ SOURCE = Path(__file__).resolve().parent.parent / PACKAGE
 # package that they are in: each may import those before it. Its __init__ stands at the right. "*" stands for all
 # modules of the package that aren't named: none of them imports another.
 LAYERS = {
-    "0 words": ["errors limits model layout"],
-    "1a ground": ["storage: files drafts links descriptions manifests places replacements", "tapes: members xz"],
-    "1b ground": ["catalog: schema forks catalog tables *"],
+    "0 words": ["errors limits model layout", "release"],
+    "1a ground": [
+        (
+            "storage: callbacks documents sums reach files networks room drafts links descriptions manifests places "
+            "replacements"
+        ),
+        "tapes: members xz",
+    ],
+    "1b ground": ["catalog: checks schema forks catalog tables *"],
     "2 parts": [
         "locks",
         (
-            "storage: tags values digests artifacts patience row_files rows arrow arrow_names columns dtypes operands "
-            "filters tables exchange datasets"
+            "storage: tags values digests artifacts damage sealed pages patience row_files row_reader rows row_damage "
+            "arrow arrow_names columns dtypes operands filters tables exchange datasets"
         ),
         (
             "references: syntax keywords cells literals indexes values grammar frames trees conditions resolver "
@@ -44,23 +50,27 @@ LAYERS = {
         (
             "builders: document form spec inputs order recipe plan changes template hashing results frames failures "
             "provenance reuse gathered spending recording commits holding task rows batches streams wholes takeover "
-            "run partial stages anew checkpoint"
+            "run partial stages anew checkpoint damage"
         ),
         (
-            "process: state interrupts context journal run operation pauses waiting records watching existing life "
-            "workers housekeeping endings stopping pausing driving start runner"
+            "process: state interrupts context journal run operation memory pauses waiting records watching existing "
+            "life workers housekeeping endings stopping pausing driving start runner"
         ),
     ],
     "3b bundles": ["bundles: label unpacking verification opening"],
     "4 operations": [
         (
-            "operations: sources code_files artifact_views folders publication bundled_code imported execution "
-            "planning finished rules instances again trash retention prunable *"
+            "operations: sources code_files artifact_views folders publication bundled_code imported finished "
+            "execution planning rules instances again mending trash retention prunable *"
         )
     ],
     "5a founding": ["founding outputs", "meters displays"],
     "5b around": [
-        *("arguments", "reading failures", "tree", "background", "check"),
+        *("arguments", "reading failures", "tree", "background"),
+        (
+            "check: findings looking databases damage facts rules reader instances tables processes surroundings "
+            "checking repairing remains rebuilding"
+        ),
         (
             "monitor: words showing predictions records elsewhere made declared reasons inputs durations situation "
             "outlook unknowns reusing allowance index_rows column_rows forecast sample beginning planned resolving "
@@ -74,6 +84,7 @@ LAYERS = {
         "bundles: unfinished results packing",
         *("queries", "comparison: records cells rows texts sides *"),
     ],
+    "5d rehearsing": ["chaos: showing report points notes rehearsed worker programs scratch soundness judging trials"],
     "6 face": ["vault_reading vault typing __init__"],
     "7a shell": [
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -173,6 +174,34 @@ class TestTheWorker:
         assert found.find() is None
 
         lock.acquire()
+        assert read_worker(path) == Worker.this()
+
+    def test_is_unknown_on_a_disk_that_is_full(
+        self, lock: WorkerLock, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "pwrite", refuse)
+        assert lock.acquire()
+        assert is_held(path)
+        assert read_worker(path) is None
+
+    def test_is_written_over_the_last_one_because_the_disk_may_be_full(
+        self, lock: WorkerLock, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert lock.acquire()
+        lock.release()
+        sizes = list[int]()
+        write = os.pwrite
+
+        def note(descriptor: int, text: bytes, at: int) -> int:
+            sizes.append(os.fstat(descriptor).st_size)
+            return write(descriptor, text, at)
+
+        monkeypatch.setattr(os, "pwrite", note)
+        assert lock.acquire()
+        assert sizes == [path.stat().st_size]
         assert read_worker(path) == Worker.this()
 
     @pytest.mark.parametrize(

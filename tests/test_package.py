@@ -80,6 +80,7 @@ FIELDS: dict[type[errors.TableVaultError], dict[str, Any]] = {
     errors.TVTableError: {"column": "score", "row": 3},
     errors.TVRowsError: {"failed": {"scores": 2}},
     errors.TVFileError: {"path": "metadata/catalog.sqlite"},
+    errors.TVCheckpointError: {"path": "rows.sqlite", "process_id": "p1", "builder": "loud", "rows": (3,)},
 }
 
 

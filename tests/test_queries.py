@@ -9,7 +9,8 @@ import signal
 import sqlite3
 import sys
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,22 @@ REFUSED = (
 )
 
 
+class DeafAtFirst:
+    """A connection that doesn't hear the first interrupt."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._has_heard = False
+
+    def interrupt(self) -> None:
+        if self._has_heard:
+            self._connection.interrupt()
+        self._has_heard = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
 class TestAQuery:
     @pytest.mark.parametrize("sql", HOSTILE)
     def test_that_does_something_else_is_refused(
@@ -314,6 +331,20 @@ class TestAQuery:
         with pytest.raises(KeyboardInterrupt):
             vault.query("SELECT count(*) FROM range(100000000) a, range(100000) b WHERE (a.range * b.range) % 7 = 3")
         timer.join()
+
+    def test_ends_when_an_interrupt_came_before_it_had_begun(
+        self, vault: TableVault, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connected = queries._connected
+
+        @contextmanager
+        def deaf(duckdb: Any) -> Iterator[Any]:
+            with connected(duckdb) as connection:
+                yield DeafAtFirst(connection)
+
+        monkeypatch.setattr(queries, "_connected", deaf)
+
+        self.test_ends_when_it_is_interrupted(vault)
 
     def test_leaves_nothing_behind(self, vault: TableVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "temp").mkdir()

@@ -9,6 +9,8 @@ from pathlib import Path
 from tablevault_like.cli import (  # noqa: F401 - imported for the commands that they register
     archive,
     bundles,
+    chaos,
+    checking,
     comparing,
     contents,
     execution,

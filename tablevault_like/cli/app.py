@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from enum import StrEnum
@@ -15,6 +16,7 @@ from tablevault_like.cli.options import DbDir, Debug
 from tablevault_like.cli.output import write_line
 from tablevault_like.cli.session import Session
 from tablevault_like.cli.startup import Command, Group
+from tablevault_like.storage import networks
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Session)
@@ -111,9 +113,18 @@ def main_options(
     *,
     db_dir: DbDir = None,
     debug: Debug = False,
+    allow_network: Annotated[
+        bool,
+        typer.Option(
+            "--allow-network",
+            help="Open a vault on a network file system. Only one machine may use it then.",
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Keep the options that stand before a command, for the command."""
+    if allow_network:
+        os.environ[networks.VARIABLE] = "1"  # for all that this command opens, and for workers in the background
     context.obj = {"db_dir": db_dir, "debug": debug}

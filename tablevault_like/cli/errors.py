@@ -51,7 +51,7 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.DONE: "done",
-    ExitCode.DEFECT: "a defect of tablevault_like",
+    ExitCode.DEFECT: "a defect of tablevault_like; of `tvl check` and `tvl chaos`, that something is wrong",
     ExitCode.USAGE: "usage: an unknown command or option, or a missing one",
     ExitCode.ARGUMENT: "an argument: an unknown or forbidden name, no vault there",
     ExitCode.BUILDER: "a builder file, a reference in one, code that isn't Python",

@@ -29,6 +29,7 @@ from tablevault_like.model import (
     Existing,
     InstanceRecord,
     OnChange,
+    OnDamage,
     ProcessRecord,
     State,
     StepRecord,
@@ -49,6 +50,7 @@ def execute(
     version: TemporaryVersion = BASE_VERSION,
     resumable: Annotated[bool, typer.Option("--resumable", "-r", help="Make a new --process-id and print it.")] = False,
     on_change: steering.OnChangeOption = OnChange.ERROR,
+    on_damage: steering.OnDamageOption = OnDamage.ERROR,
     existing: steering.ExistingOption = Existing.AUTO,
     force: steering.Force = False,
     force_execute: steering.ForceExecute = False,
@@ -83,6 +85,7 @@ def execute(
     how = steering.asked(
         session.process_id,
         on_change=on_change,
+        on_damage=on_damage,
         existing=existing,
         force=force,
         force_execute=force_execute,

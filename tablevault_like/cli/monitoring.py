@@ -20,7 +20,7 @@ from tablevault_like.cli.output import Cell, Listing, Verbatim
 from tablevault_like.cli.session import Session
 from tablevault_like.cli.words import as_commands
 from tablevault_like.errors import TVFileError
-from tablevault_like.model import BASE_VERSION, Existing, OnChange
+from tablevault_like.model import BASE_VERSION, Existing, OnChange, OnDamage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,7 @@ def plan(
     version: TemporaryVersion = BASE_VERSION,
     process_id: ProcessId = None,
     on_change: steering.OnChangeOption = OnChange.ERROR,
+    on_damage: steering.OnDamageOption = OnDamage.ERROR,
     existing: steering.ExistingOption = Existing.AUTO,
     force: steering.Force = False,
     force_execute: steering.ForceExecute = False,
@@ -61,6 +62,7 @@ def plan(
     how = steering.asked(
         process_id,
         on_change=on_change,
+        on_damage=on_damage,
         existing=existing,
         force=force,
         force_execute=force_execute,

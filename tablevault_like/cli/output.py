@@ -196,7 +196,7 @@ def _table(listing: Listing) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in listing.columns:
-        table.add_column(name, justify="right" if name in listing.right else "left", no_wrap=True)
+        table.add_column(_text(name), justify="right" if name in listing.right else "left", no_wrap=True)
     for row in listing.rows:
         table.add_row(*map(_text, row))
     return table
@@ -214,7 +214,7 @@ def _records(records: Sequence[Sequence[tuple[str, Cell]]]) -> RenderableType:
             table.add_row()
         for name, cell in record:
             if text := _text(cell):
-                table.add_row(name, text)
+                table.add_row(_text(name), text)
     return table
 
 

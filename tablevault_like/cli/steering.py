@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from tablevault_like.model import Existing, OnChange
+from tablevault_like.model import Existing, OnChange, OnDamage
 
 OnChangeOption = Annotated[
     OnChange, typer.Option("--on-change", help="What to do if builders or code have changed since it was started.")
+]
+OnDamageOption = Annotated[
+    OnDamage, typer.Option("--on-damage", help="What to do if what the process has kept is damaged.")
 ]
 ExistingOption = Annotated[
     Existing, typer.Option("--existing", help="What to do with a run that --process-id has already.")
@@ -42,6 +45,7 @@ def asked(
     process_id: str | None,
     *,
     on_change: OnChange,
+    on_damage: OnDamage,
     existing: Existing,
     force: bool,
     force_execute: bool,
@@ -60,6 +64,7 @@ def asked(
         # What has no id has no run that could be made anew.
         "force_execute": force_execute or (force and process_id is None),
         "on_change": on_change,
+        "on_damage": on_damage,
         "existing": Existing.RERUN if force and process_id is not None else existing,
         "until": until,
         "from_builder": from_builder,

@@ -10,6 +10,7 @@ import shlex
 from tablevault_like.vault import TableVault
 
 COMMANDS = {
+    "check": ("check", ("table_name",)),
     "create_builder_file": ("create-builder-file", ("table_name", "builder_name")),
     "create_code_module": ("create-code-module", ("module_name",)),
     "create_instance": ("create-instance", ("table_name",)),
@@ -69,12 +70,14 @@ OPTIONS = {
     "max_bytes": "--max-bytes",
     "older_than": "--older-than",
     "on_change": "--on-change",
+    "on_damage": "--on-damage",
     "origin_id": "--origin",
     "origin_table": "--origin-table",
     "output": "--output",
     "parent_id": "--parent-id",
     "preset": "--preset",
     "process_id": "--process-id",
+    "repair": "--repair",
     "replace": "--replace",
     "row": "--row",
     "rows": "--rows",
@@ -116,6 +119,8 @@ def as_commands(text: str) -> str:
     'Create one with `tvl create-instance stories --version base`.'
     >>> as_commands("Call execute_instance again with process_id='my run' to go on (or restart=True).")
     "Call `tvl execute` again with `--process-id 'my run'` to go on (or `tvl restart`)."
+    >>> as_commands("Copy the folder: create_code_module('tools', copy_dir=...).")
+    'Copy the folder: `tvl create-code-module tools --from ...`.'
     """
     return _PHRASE.sub(_translated, text)
 
@@ -127,7 +132,7 @@ def command_line(method: str, **arguments: object) -> str:
     'tvl execute stories --process-id p1'
     """
     command, positional = COMMANDS[method]
-    words = ["tvl", command, *(shlex.quote(str(arguments.pop(name))) for name in positional if name in arguments)]
+    words = ["tvl", command, *(_word(arguments.pop(name)) for name in positional if name in arguments)]
     words += [_option(OPTIONS[name], value) for name, value in arguments.items() if name in OPTIONS]
     return " ".join(words)
 
@@ -160,4 +165,9 @@ def _call(method: str, arguments: str) -> str | None:
 
 
 def _option(name: str, value: object) -> str:
-    return name if value is True else f"{name} {shlex.quote(str(value))}"
+    return name if value is True else f"{name} {_word(value)}"
+
+
+def _word(value: object) -> str:
+    """Return a value as one types it; what is left open as dots."""
+    return "..." if value is ... else shlex.quote(str(value))

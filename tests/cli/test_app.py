@@ -29,7 +29,7 @@ COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[
 ARCHIVE = {"compress", "decompress", "delete-vault"}
 READING = {
     *("artifact-folder", "diff", "errors", "export", "ls", "new-id", "ps", "query", "show", "trash", "tree", "wait"),
-    *("history", "inspect", "plan", "quickcheck", "report", "why"),
+    *("chaos", "check", "history", "inspect", "plan", "quickcheck", "report", "why"),
 }
 HEAVY = {"dill", "lark", "numpy", "pandas", "pyarrow", "pydantic", "tenacity"}
 
@@ -62,6 +62,7 @@ def test_the_commands_are_those_that_are_promised() -> None:
         "artifact-folder",
         "trash",
         "prune",
+        "check",
         "pin",
         "unpin",
         "diff",
@@ -69,6 +70,7 @@ def test_the_commands_are_those_that_are_promised() -> None:
         "describe",
         "execute",
         "plan",
+        "chaos",
         "why",
         "inspect",
         "quickcheck",
@@ -142,6 +144,7 @@ def test_an_unknown_command_is_a_usage_error_with_the_nearest_name(tvl: Tvl) -> 
         ["wait", "nothing"],
         ["trash"],
         ["prune"],
+        ["check"],
         ["describe", "words", "--description", "Words, loud and clear"],
         ["describe", "words", "TEMP_base"],
         ["artifact-folder", "words"],

@@ -23,6 +23,7 @@ KINDS = {
     tv_errors.TVTableError: ExitCode.VALUE,
     tv_errors.TVArtifactError: ExitCode.VALUE,
     tv_errors.TVFileError: ExitCode.FILE,
+    tv_errors.TVCheckpointError: ExitCode.FILE,
 }
 
 

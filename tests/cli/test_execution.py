@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,20 @@ def test_code_that_changed_is_told_and_a_choice_goes_on(tvl: Tvl, vault: TableVa
     expected = {"continue": "APE", "recompute": "Ape", "keep": "APE"}[choice]
     assert vault.get_dataframe("words")["shout"][0] == expected
     assert "'error', 'continue'" in " ".join(tvl(*line, "--on-change", "x", code=2).err.split())
+
+
+def test_what_is_damaged_is_told_and_made_again(tvl: Tvl, vault: TableVault, folder: Path) -> None:
+    line = ("execute", "words", "--db-dir=vault", "--process-id=run")
+    tvl(*line, "--until", "shout")
+    with closing(sqlite3.connect("vault/metadata/processes/run/rows.sqlite")) as db, db:
+        assert db.execute("UPDATE rows SET value = replace(value, 'BEE', 'BEEP')").rowcount > 0
+
+    refused = tvl(*line, code=8)
+    tvl(*line, "--on-damage", "recompute")
+
+    assert "of the builder 'shout' isn't what was recorded" in " ".join(refused.err.split())
+    assert "`--on-damage recompute`" in refused.err
+    assert "BEE" in vault.get_dataframe("words")["shout"].tolist()
 
 
 def test_a_value_that_cannot_be_kept_is_a_value_error(tvl: Tvl, vault: TableVault, folder: Path) -> None:
