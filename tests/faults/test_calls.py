@@ -1,0 +1,58 @@
+"""The tracer sees each system call that changes a file below its root, by whatever means the file is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.faults import injection
+from tests.workers import Workers
+
+
+def change(root: Path) -> None:
+    with (root / "a").open("wb", buffering=0) as file:
+        file.write(b"1")
+        os.utime(file.fileno(), (1, 1))
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    os.rename("a", "b", src_dir_fd=folder, dst_dir_fd=folder)
+    os.close(folder)
+    (root.parent / "elsewhere").touch()
+
+
+def seen(root: Path) -> list[str]:
+    return [str(call) for call in injection.run(lambda: change(root), root).calls]
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_file_is_named_by_a_path_a_folder_or_itself(tmp_path: Path, workers: Workers) -> None:
+    (tmp_path / "root").mkdir()
+
+    found = workers.start(seen, tmp_path / "root").result()
+
+    assert found == ["openat a", "write a", "utimensat a", "close a", "renameat a", "close root"]
+
+
+def fail_to_look(root: Path) -> str | None:
+    """Let whoever looks at a call raise, and tell whether the fork that stood there was left standing."""
+
+    def look() -> None:
+        raise InterruptedError
+
+    try:
+        injection.run(lambda: change(root), root, at=1, deed=injection.Act(look, kills=False))
+    except InterruptedError:
+        try:
+            os.waitpid(-1, os.WNOHANG | 0x40000000)  # __WALL
+        except ChildProcessError:
+            return None
+        return "somebody is left"
+    return "nothing was raised"
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_fork_that_cannot_be_followed_is_ended(tmp_path: Path, workers: Workers) -> None:
+    (tmp_path / "root").mkdir()
+
+    assert workers.start(fail_to_look, tmp_path / "root").result() is None

@@ -1,0 +1,61 @@
+"""SIGKILL at every system call that changes a file: whoever comes next puts the vault right (see ``verdicts``)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tally, verdicts
+from tests.faults.injection import Kill
+from tests.faults.tally import Row
+from tests.faults.trials import Bench, Violation
+from tests.library import ATTEMPTS
+from tests.workers import Workers
+
+SAMPLES = 4
+"""At how many calls each operation is killed in a run that isn't full."""
+
+
+def kill(bench: Bench, seed: int, limit: int | None) -> tuple[int, list[Violation]]:
+    """Kill an operation at some of its calls, or at all. Returns how many points were tried, and the violations.
+
+    In full every call is tried with all who may come next; of an operation that makes thousands of calls, each with
+    one of them in turn.
+    """
+    dice = random.Random(seed)
+    _ = bench.before, bench.after
+    calls = bench.count_calls()
+    numbers = sorted(dice.sample(range(1, calls + 1), min(calls, limit or calls)))
+    tried, violations = 0, list[Violation]()
+    for place, number in enumerate(numbers):
+        nexts = bench.nexts
+        if limit is not None:
+            nexts = (dice.choice(nexts),)
+        elif calls > 1_000:
+            nexts = (nexts[place % len(nexts)],)
+        for then in nexts:
+            bench.refresh()
+            outcome = bench.attempt(number, Kill())
+            if not outcome.struck:
+                continue  # threads make not quite as many calls each time
+            tried += 1
+            if (said := verdicts.judge(bench, verdicts.catch(bench), then)) is not None:
+                violations.append(Violation(f"{bench}, killed at {outcome.calls[-1]}", number, said))
+    return tried, violations
+
+
+@pytest.mark.fault(Row.KILL)
+@pytest.mark.timeout(7_200)
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("operation", [attempt.operation for attempt in ATTEMPTS])
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
+def test_an_operation(
+    operation: str, is_named: bool, library_dir: Path, scratch: Path, workers: Workers, is_full: bool
+) -> None:
+    bench = Bench(library_dir, scratch / "vault", operation, is_named=is_named)
+    tried, violations = workers.start(kill, bench, 1, None if is_full else SAMPLES).result(patience=7_000.0)
+    tally.add(Row.KILL, tried, violations)
+    assert tried > 0
+    assert violations == [], f"{len(violations)} of {tried}: {violations[0]}"

@@ -1,0 +1,60 @@
+"""SIGINT and SIGTERM at every system call that changes a file: what is told of an operation, and the catalog, agree."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tally, verdicts
+from tests.faults.injection import Signal
+from tests.faults.tally import Row
+from tests.faults.trials import Bench, Violation
+from tests.library import ATTEMPTS
+from tests.workers import Workers
+
+SAMPLES = 4
+"""At how many calls of each operation a signal arrives in a run that isn't full."""
+
+
+def interrupt(bench: Bench, seed: int, limit: int | None) -> tuple[int, list[Violation]]:
+    """Let signals arrive at some calls of an operation, or at all. Returns how many points, and the violations.
+
+    In full both arrive at every call; of an operation that makes thousands of calls, one of them in turn.
+    """
+    dice = random.Random(seed)
+    _ = bench.before, bench.after
+    count = bench.count_calls()
+    numbers = sorted(dice.sample(range(1, count + 1), min(count, limit or count)))
+    tried, violations = 0, list[Violation]()
+    for place, number in enumerate(numbers):
+        kinds = [signal.SIGINT, signal.SIGTERM]
+        if limit is not None or count > 1_000:
+            kinds = [kinds[place % 2]]
+        for kind in kinds:
+            bench.refresh()
+            outcome = bench.attempt(number, Signal(kind))
+            if not outcome.struck:
+                continue  # threads make not quite as many calls each time
+            tried += 1
+            wanted = "KeyboardInterrupt" if kind == signal.SIGINT else "SystemExit"
+            if (said := verdicts.judge_interrupted(bench, outcome.ending, wanted, died=-kind)) is not None:
+                violations.append(Violation(f"{bench}, {kind.name} at {outcome.calls[-1]}", number, said))
+    return tried, violations
+
+
+@pytest.mark.fault(Row.SIGNAL)
+@pytest.mark.timeout(7_200)
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("operation", [attempt.operation for attempt in ATTEMPTS])
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
+def test_an_operation(
+    operation: str, is_named: bool, library_dir: Path, scratch: Path, workers: Workers, is_full: bool
+) -> None:
+    bench = Bench(library_dir, scratch / "vault", operation, is_named=is_named)
+    tried, violations = workers.start(interrupt, bench, 1, None if is_full else SAMPLES).result(patience=7_000.0)
+    tally.add(Row.SIGNAL, tried, violations)
+    assert tried > 0
+    assert violations == [], f"{len(violations)} of {tried}: {violations[0]}"
