@@ -39,7 +39,7 @@ from tablevault_like.process.operation import Operation
 from tablevault_like.process.pauses import listening
 from tablevault_like.process.run import LOCAL_RUNS, Run
 from tablevault_like.process.stopping import Stopper
-from tablevault_like.storage import room
+from tablevault_like.storage import files, room
 
 log = logging.getLogger("tablevault_like")
 
@@ -84,9 +84,10 @@ class Driver:
             state = processes.is_current(db, run.process_id, run.epoch)
         if state is State.CREATED:
             operation.keep(run)
-        memory.keep(run, operation)
-        if state is State.CREATED:
-            with self.journal.changing(run.process_id, run.epoch) as db:
+        kept = memory.draft(run, operation)
+        with self.journal.changing(run.process_id, run.epoch) as db:
+            files.replace(kept, run.files.record)
+            if state is State.CREATED:
                 self.journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
         run.made = operation.execute(run)
         with self.journal.changing(run.process_id, run.epoch) as db:

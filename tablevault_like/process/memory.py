@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tablevault_like.catalog import locks, processes
@@ -62,8 +63,8 @@ class Memory:
             raise TVFileError(f"{folder.record} can't be read ({error}).", path=folder.record) from error
 
 
-def keep(run: Run, operation: Operation) -> None:
-    """Keep durably what the process of a run is. Raises FencedError if the claim is over."""
+def draft(run: Run, operation: Operation) -> Path:
+    """Write durably what the process of a run is, and return where: to be put in its place while that is claimed."""
     with run.journal.catalog.snapshot() as db:
         row = processes.get(db, run.process_id)
         held = locks.held_by(db, run.process_id, until_its_end=True)
@@ -79,11 +80,10 @@ def keep(run: Run, operation: Operation) -> None:
         "epoch": run.epoch,
         "locks": [[list(request.resource.path), request.mode] for request in held],
     }
-    draft = run.files.record.with_suffix(f".{run.epoch}.new")
-    files.remove(draft)
-    files.write_file(draft, json.dumps({**found, "sha256": _checksum(found)}))
-    with run.fenced():
-        files.replace(draft, run.files.record)
+    path = run.files.record.with_suffix(f".{run.epoch}.new")
+    files.remove(path)
+    files.write_file(path, json.dumps({**found, "sha256": _checksum(found)}))
+    return path
 
 
 def _checksum(found: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ class Start:
                 self._lock = lock or self._lock
                 if not self._lock.is_mine and not self._lock.acquire():
                     raise self._life.running_error(self._process_id)
-                if lock is None:
+                if lock is None and self.request.is_named:
                     self._look_again()
                 self._remove_what_is_left()
                 self._prepared = self.operation.prepare(self._journal.layout.process(self._process_id))

@@ -79,7 +79,7 @@ def check_no_link(*paths: Path) -> None:
     What isn't there is no link.
     """
     for path in paths:
-        if path.is_symlink():
+        if os.path.islink(path):
             raise reach.link_in_the_way(path)
 
 
