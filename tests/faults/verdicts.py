@@ -100,6 +100,11 @@ def judge(bench: Bench, caught: Caught, then: Next) -> str | None:
         return f"restart raised: {settled.error}"
     if then is Next.RIVAL:
         return _judge_rival(bench, caught, came, [*called, *calls.take()])
+    if then is Next.SAME and bench.is_named and caught.state is State.COMPLETED and not caught.is_named:
+        # A rival that died when it was done has done the same before.
+        is_refused = "TableVaultError" in came.raised and "TVLockError" not in came.raised
+        told = "; ".join(states.unsound(bench.vault_dir))
+        return told or (None if came.returned or is_refused else f"{then} raised: {came.error}")
     if not came.returned:
         return f"{then} raised: {came.error}"
     wanted = _wanted(caught, then)
