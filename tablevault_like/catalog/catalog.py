@@ -135,14 +135,6 @@ class Catalog:
             found = [str(row[0]) for row in db.execute("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
-    def damage(self) -> list[str]:
-        """Return what is wrong with the catalog, a sentence for each thing; nothing if it is sound.
-
-        Besides what SQLite finds, each row is held to its checksum. Nothing is raised for what can't be read, and
-        nothing is written.
-        """
-        return damage(self.path)
-
     def close(self) -> None:
         """Close the connection of this thread."""
         self._local.close()
@@ -163,7 +155,11 @@ class Catalog:
 
 
 def damage(path: Path) -> list[str]:
-    """Do what ``Catalog.damage`` does, without opening the catalog as one that is used."""
+    """Return what is wrong with a catalog, a sentence for each thing; nothing if it is sound.
+
+    Besides what SQLite finds, each row is held to its checksum. Nothing is raised for what can't be read, and nothing
+    is written.
+    """
     found: list[str] = []
     if path.is_symlink() or not path.is_file():
         return ["The file is missing." if not os.path.lexists(path) else "This is no file."]

@@ -12,13 +12,13 @@ from tablevault_like.model import TableRecord
 def find(db: Database, name: str) -> TableRecord | None:
     """Return the table of that name, ``None`` if there is none."""
     row = db.execute("SELECT * FROM tables WHERE name = ? AND deleted_at IS NULL", (name,)).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else record_of(row)
 
 
 def find_by_id(db: Database, table_id: int) -> TableRecord | None:
     """Return the table of that id, whatever its name is by now; ``None`` if it was deleted."""
     row = db.execute("SELECT * FROM tables WHERE table_id = ? AND deleted_at IS NULL", (table_id,)).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else record_of(row)
 
 
 def get(db: Database, name: str) -> TableRecord:
@@ -97,7 +97,8 @@ def deleted_folders(db: Database) -> list[tuple[str, str]]:
     return [(folder, row["deleted_by"]) for row in rows for folder in (row["folder"], row["next_folder"]) if folder]
 
 
-def _record(row: sqlite3.Row) -> TableRecord:
+def record_of(row: sqlite3.Row) -> TableRecord:
+    """Return the table that a row of the catalog is about."""
     return TableRecord(
         table_id=row["table_id"],
         name=row["name"],

@@ -9,7 +9,7 @@ from typing import Any
 
 from tablevault_like.check.findings import Finding
 from tablevault_like.layout import Layout
-from tablevault_like.model import Column, InstanceStatus, LockRequest, Resource, State, StopIntent
+from tablevault_like.model import Column, InstanceStatus, LockRequest, Resource, State, StopIntent, TableRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,16 @@ class KnownInstance:
 class KnownTable:
     """A table that wasn't deleted, with its instances, oldest first."""
 
-    table_id: int
-    name: str
-    folder: str
-    next_folder: str | None
-    allow_multiple_artifacts: bool
-    has_side_effects: bool
-    description: str
-    author: str
-    created_at: float
+    record: TableRecord
     instances: tuple[KnownInstance, ...]
+
+    @property
+    def table_id(self) -> int:
+        return self.record.table_id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,9 @@ class Facts:
     @property
     def table_folders(self) -> set[str]:
         """The folders of tables, under every name that each may have."""
-        return {name for each in self.tables for name in (each.folder, each.next_folder) if name is not None}
+        return {
+            name for each in self.tables for name in (each.record.folder, each.record.next_folder) if name is not None
+        }
 
     def is_free(self, resource: Resource) -> bool:
         """Tell whether no process holds a lock on a resource, on what it is part of, or on a part of it."""

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import tablevault_like.operations  # noqa: F401 - registers every operation
-from tablevault_like.catalog import catalog, schema
+from tablevault_like.catalog import catalog, schema, tables
 from tablevault_like.check import databases
 from tablevault_like.check.damage import sentence
 from tablevault_like.check.databases import Unreadable
-from tablevault_like.check.facts import Facts, HeldLock, KnownInstance, KnownProcess, KnownWaiter
+from tablevault_like.check.facts import Facts, HeldLock, KnownInstance, KnownProcess, KnownTable, KnownWaiter
 from tablevault_like.check.findings import Finding, Kind, shown, told
 from tablevault_like.check.rules import (
     BrokenRule,
@@ -27,7 +27,6 @@ from tablevault_like.check.rules import (
     name_of,
     request_of,
     schema_of,
-    table_of,
 )
 from tablevault_like.errors import TableVaultError, TVFileError
 from tablevault_like.layout import Layout
@@ -322,7 +321,7 @@ class _Reader:
                         self._facts.deleted_folders[folder] = row["deleted_by"] or ""
                 continue
             found = tuple(sorted(instances.get(table_id, ()), key=lambda each: each.number))
-            self._facts.tables.append(table_of(row, found))
+            self._facts.tables.append(KnownTable(tables.record_of(row), found))
 
 
 def _is_alive(layout: Layout, process_id: str) -> bool:

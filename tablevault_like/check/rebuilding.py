@@ -15,10 +15,11 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tablevault_like.catalog import Catalog, Database, forks, instances, locks, processes, tables, vaults
 from tablevault_like.catalog.instances import NewInstance
@@ -205,10 +206,16 @@ class _Rebuild:
             catalog.close()
 
     def _add_table(self, db: Database, table: FoundTable) -> None:
-        record = TableRecord(
+        self._table_ids[table.name] = tables.add(db, self._record(table, table.folder), process_id=_UNKNOWN)
+        for each in table.instances:
+            if not each.is_temporary:
+                self._homes[each.instance_id] = self._table_ids[table.name]
+
+    def _record(self, table: FoundTable, folder: str) -> TableRecord:
+        return TableRecord(
             table_id=0,
             name=table.name,
-            folder=table.folder,
+            folder=folder,
             next_folder=None,
             allow_multiple_artifacts=table.allow_multiple_artifacts,
             has_side_effects=table.has_side_effects,
@@ -216,10 +223,6 @@ class _Rebuild:
             author=table.author or self._author,
             created_at=table.created_at,
         )
-        self._table_ids[table.name] = tables.add(db, record, process_id=_UNKNOWN)
-        for each in table.instances:
-            if not each.is_temporary:
-                self._homes[each.instance_id] = self._table_ids[table.name]
 
     def _add_instances(self, db: Database) -> None:
         # In the order in which they became visible: the newest one is what readers get.
@@ -293,17 +296,7 @@ class _Rebuild:
         """Record a table that was deleted, before another of its name is there, and return its id."""
         if found.table is None:
             return None
-        record = TableRecord(
-            table_id=0,
-            name=found.table.name,
-            folder=_nowhere(found.table.name),
-            next_folder=None,
-            allow_multiple_artifacts=found.table.allow_multiple_artifacts,
-            has_side_effects=found.table.has_side_effects,
-            description=found.table.description,
-            author=found.table.author or self._author,
-            created_at=found.table.created_at,
-        )
+        record = self._record(found.table, _nowhere(found.table.name))
         table_id = tables.add(db, record, process_id=_UNKNOWN)
         tables.delete(db, table_id, process_id=found.process_id, now=found.deleted_at)
         return table_id
@@ -326,26 +319,16 @@ class _Rebuild:
         if found.table is None:
             arguments["instance_id"] = found.instances[0].instance_id
         operation = "delete_instance" if found.table is None else "delete_table"
-        row = ProcessRow(
-            process_id=found.process_id,
-            operation=operation if is_alone else "prune",
-            arguments=arguments if is_alone else {},
+        _add_ended(
+            db,
+            found.process_id,
+            operation if is_alone else "prune",
+            arguments if is_alone else {},
             author=self._author,
-            named=not _is_generated(found.process_id),
-            parent_id=None,
             state=State.COMPLETED,
-            epoch=1,
-            stop_intent=None,
-            paused_on_request=False,
-            host=None,
-            pid=None,
-            error=None,
-            created_at=found.deleted_at,
-            started_at=found.deleted_at,
-            updated_at=found.deleted_at,
-            ended_at=found.deleted_at,
+            began=found.deleted_at,
+            ended=found.deleted_at,
         )
-        processes.add_ended(db, row, ())
 
     def _add_maker(self, db: Database, instance: FoundInstance, table: FoundTable) -> None:
         """Record the process that has made an instance: the same call with its id finds that it is done."""
@@ -353,26 +336,16 @@ class _Rebuild:
         if not process_id or processes.find(db, process_id) is not None:
             return
         operation = "write_instance" if instance.external_edit else "execute_instance"
-        row = ProcessRow(
-            process_id=process_id,
-            operation="create_instance" if instance.is_temporary else operation,
-            arguments={"table_name": table.name, "version": instance.version},
+        _add_ended(
+            db,
+            process_id,
+            "create_instance" if instance.is_temporary else operation,
+            {"table_name": table.name, "version": instance.version},
             author=instance.author,
-            named=not _is_generated(process_id),
-            parent_id=None,
             state=State.COMPLETED if instance.success else State.MATERIALIZED,
-            epoch=1,
-            stop_intent=None,
-            paused_on_request=False,
-            host=None,
-            pid=None,
-            error=None,
-            created_at=instance.created_at,
-            started_at=instance.created_at,
-            updated_at=instance.materialized_at or instance.created_at,
-            ended_at=instance.materialized_at or instance.created_at,
+            began=instance.created_at,
+            ended=instance.materialized_at or instance.created_at,
         )
-        processes.add_ended(db, row, ())
 
     def _add_process(self, db: Database, found: FoundProcess) -> None:
         """Record an unfinished process as paused: whoever calls it again, under its id, goes on with it."""
@@ -401,6 +374,40 @@ class _Rebuild:
 
     def _is_live(self, process_id: str | None) -> bool:
         return any(each.memory.process_id == process_id for each in self._remains.processes)
+
+
+def _add_ended(
+    db: Database,
+    process_id: str,
+    operation: str,
+    arguments: Mapping[str, Any],
+    *,
+    author: str,
+    state: State,
+    began: float,
+    ended: float,
+) -> None:
+    """Record a process that has ended, with what is known of it still. Times are seconds since the epoch (POSIX)."""
+    row = ProcessRow(
+        process_id=process_id,
+        operation=operation,
+        arguments=arguments,
+        author=author,
+        named=not _is_generated(process_id),
+        parent_id=None,
+        state=state,
+        epoch=1,
+        stop_intent=None,
+        paused_on_request=False,
+        host=None,
+        pid=None,
+        error=None,
+        created_at=began,
+        started_at=began,
+        updated_at=ended,
+        ended_at=ended,
+    )
+    processes.add_ended(db, row, ())
 
 
 def _nowhere(name: str) -> str:

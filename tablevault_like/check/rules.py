@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from tablevault_like.catalog import schema
-from tablevault_like.check.facts import KnownInstance, KnownTable
+from tablevault_like.check.facts import KnownInstance
 from tablevault_like.errors import TableVaultError
 from tablevault_like.model import (
     TEMP_PREFIX,
@@ -50,21 +50,6 @@ def _is_table_folder(folder: str) -> bool:
     except TableVaultError:
         return False
     return not tilde or number.isdecimal()
-
-
-def table_of(row: sqlite3.Row, instances: tuple[KnownInstance, ...]) -> KnownTable:
-    return KnownTable(
-        table_id=row["table_id"],
-        name=row["name"],
-        folder=row["folder"],
-        next_folder=row["next_folder"],
-        allow_multiple_artifacts=bool(row["allow_multiple_artifacts"]),
-        has_side_effects=bool(row["has_side_effects"]),
-        description=row["description"],
-        author=row["author"],
-        created_at=row["created_at"],
-        instances=instances,
-    )
 
 
 def instance_of(row: sqlite3.Row, columns: list[tuple[int, Column]]) -> KnownInstance | None:

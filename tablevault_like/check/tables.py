@@ -10,7 +10,7 @@ from tablevault_like.check.facts import Facts, KnownTable
 from tablevault_like.check.findings import Finding, Kind, shown, told
 from tablevault_like.check.looking import FOLDER, MISSING, entries, identity, kind_of
 from tablevault_like.layout import InstanceLayout, Layout, TableLayout, is_instance_folder
-from tablevault_like.model import Resource, TableRecord
+from tablevault_like.model import Resource
 from tablevault_like.operations import artifact_views
 from tablevault_like.storage import descriptions, files
 
@@ -20,9 +20,9 @@ _REPAIR = "It is done when the vault is next restarted, or by check(repair=True)
 
 def place_of(layout: Layout, table: KnownTable) -> TableLayout:
     """Return the folder of a table, whether or not it has followed a rename yet."""
-    place = layout.table(table.folder)
-    if table.next_folder is not None and kind_of(place.folder) != FOLDER:
-        return layout.table(table.next_folder)
+    place = layout.table(table.record.folder)
+    if table.record.next_folder is not None and kind_of(place.folder) != FOLDER:
+        return layout.table(table.record.next_folder)
     return place
 
 
@@ -45,7 +45,7 @@ class TableCheck:
                     Kind.CORRUPTION, folder, f"The folder of the table is {kind}.", "Restore it from a backup."
                 )
             return
-        if self.table.next_folder is not None and self._is_free:
+        if self.table.record.next_folder is not None and self._is_free:
             yield self._unfinished(folder, "The table's folder hasn't followed its new name yet.")
         try:
             found = entries(folder)
@@ -60,7 +60,7 @@ class TableCheck:
         yield from self._find_strangers(found)
         yield from self._find_in_description()
         yield from self._find_active()
-        if not self.table.allow_multiple_artifacts:
+        if not self.table.record.allow_multiple_artifacts:
             yield from self._find_in_view()
 
     @property
@@ -99,7 +99,7 @@ class TableCheck:
 
     def _find_active(self) -> Iterator[Finding]:
         active = [each.instance_id for each in self.table.instances if each.active]
-        if self.table.has_side_effects and len(active) > 1:
+        if self.table.record.has_side_effects and len(active) > 1:
             yield self._finding(
                 Kind.CORRUPTION,
                 self._place.folder,
@@ -110,7 +110,6 @@ class TableCheck:
 
     def _find_in_description(self) -> Iterator[Finding]:
         path = self._place.description
-        record = _record(self.table)
         try:
             with files.opened(path) as descriptor, open(descriptor, "rb", closefd=False) as file:
                 raw = file.read(_LONGEST_DESCRIPTION)
@@ -119,7 +118,9 @@ class TableCheck:
             yield self._unfinished(path, f"The copy of the table's description {why}.")
             return
         said = _read_description(raw)
-        is_same = all(said.get(name, value) == value for name, value in descriptions.describe_table(record).items())
+        is_same = all(
+            said.get(name, value) == value for name, value in descriptions.describe_table(self.table.record).items()
+        )
         if "table" not in said or not is_same or not self._is_told(said):
             yield self._unfinished(path, "The copy of the table's description isn't what the catalog says.")
 
@@ -191,17 +192,3 @@ def _read_description(raw: bytes) -> Mapping[str, object]:
     except (yaml.YAMLError, ValueError, RecursionError, UnicodeError, TypeError, KeyError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _record(table: KnownTable) -> TableRecord:
-    return TableRecord(
-        table_id=table.table_id,
-        name=table.name,
-        folder=table.folder,
-        next_folder=table.next_folder,
-        allow_multiple_artifacts=table.allow_multiple_artifacts,
-        has_side_effects=table.has_side_effects,
-        description=table.description,
-        author=table.author,
-        created_at=table.created_at,
-    )

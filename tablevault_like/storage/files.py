@@ -336,10 +336,8 @@ def protect(file: Path | int) -> None:
     """Make a file, given by its path or by an open descriptor, read-only. A guard against mistakes, not people."""
     if isinstance(file, Path):
         reach.change_mode(file, take=WRITABLE)
-        return
-    mode = os.fstat(file).st_mode
-    if mode & WRITABLE:
-        os.fchmod(file, stat.S_IMODE(mode) & ~WRITABLE)
+    else:
+        reach.change_open_mode(file, take=WRITABLE)
 
 
 def new_folder_mode(draft: Path) -> int:
@@ -357,9 +355,8 @@ def new_folder_mode(draft: Path) -> int:
 
 def narrow(descriptor: int, mode: int) -> None:
     """Take from an open file or folder of this user the permissions that aren't in ``mode``."""
-    found = os.fstat(descriptor)
-    if stat.S_IMODE(found.st_mode) & 0o777 & ~mode and found.st_uid == os.geteuid():
-        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & (mode | ~0o777))
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        reach.change_open_mode(descriptor, take=0o777 & ~mode)
 
 
 def narrow_folders(root: Path, mode: int) -> None:

@@ -137,9 +137,7 @@ def remove_tree(path: Path) -> None:
             shutil.rmtree(name, dir_fd=folder)
         except PermissionError:
             for _, _, _, descriptor in os.fwalk(name, dir_fd=folder):
-                mode = os.fstat(descriptor).st_mode
-                if not mode & stat.S_IWUSR:
-                    os.fchmod(descriptor, stat.S_IMODE(mode) | stat.S_IWUSR)
+                change_open_mode(descriptor, add=stat.S_IWUSR)
             shutil.rmtree(name, dir_fd=folder)
 
 
@@ -147,15 +145,20 @@ def change_mode(path: Path, *, add: int = 0, take: int = 0) -> None:
     """Add permissions to a file that can be read, and take others from it."""
     descriptor = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        # One that shares its content with another user's is as it should be already.
-        if (wanted := (mode | add) & ~take) != mode:
-            os.fchmod(descriptor, wanted)
+        change_open_mode(descriptor, add=add, take=take)
     except OSError as error:
         error.filename = os.fspath(path)
         raise
     finally:
         os.close(descriptor)
+
+
+def change_open_mode(descriptor: int, *, add: int = 0, take: int = 0) -> None:
+    """Add permissions to an open file or folder, and take others from it."""
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    # One that shares its content with another user's is as it should be already.
+    if (wanted := (mode | add) & ~take) != mode:
+        os.fchmod(descriptor, wanted)
 
 
 def _is_staged(parts: Sequence[str]) -> bool:
