@@ -67,6 +67,13 @@ def add(row: Row, tried: int, violations: Sequence[object]) -> None:
     _write({"row": row.name, "tried": tried, "violations": len(violations)})
 
 
+def hold(row: Row, tried: int, violations: Sequence[object]) -> None:
+    """Note what was tried as ``add`` does, and hold it to having found nothing."""
+    add(row, tried, violations)
+    assert tried > 0
+    assert violations == [], f"{len(violations)} of {tried}: {violations[0]}"
+
+
 def skip(row: Row, reason: str) -> NoReturn:
     """Skip a test of a row, because something is missing here that it needs."""
     _write({"row": row.name, "skipped": reason})

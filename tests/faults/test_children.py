@@ -36,5 +36,4 @@ def live(folder: Path, kind: Kind, wanted: int) -> tuple[int, list[str]]:
 def test_hold_up_nobody_and_write_nothing(kind: Kind, scratch: Path, workers: Workers, is_full: bool) -> None:
     wanted = (20 if kind in SLOW else 90) if is_full else (1 if kind in SLOW else 2)
     tried, violations = workers.start(live, scratch, kind, wanted).result(patience=800.0)
-    tally.add(Row.CHILDREN, tried, violations)
-    assert violations == [], violations[0]
+    tally.hold(Row.CHILDREN, tried, violations)

@@ -21,7 +21,6 @@ from tests.faults import tally, tracing, verdicts
 from tests.faults.tally import Row
 from tests.faults.tracing import Ending
 from tests.faults.trials import Bench, Violation
-from tests.library import ATTEMPTS
 from tests.workers import Workers
 
 SAMPLES = 4
@@ -120,14 +119,7 @@ def interrupt(bench: Bench, seed: int, lines: int | None, opcodes: int) -> tuple
 
 @pytest.mark.fault(Row.CTRL_C)
 @pytest.mark.timeout(7_200)
-@pytest.mark.parametrize("operation", [attempt.operation for attempt in ATTEMPTS])
-@pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
-def test_an_operation(
-    operation: str, is_named: bool, library_dir: Path, scratch: Path, workers: Workers, is_full: bool
-) -> None:
-    bench = Bench(library_dir, scratch / "vault", operation, is_named=is_named)
+def test_an_operation(bench: Bench, workers: Workers, is_full: bool) -> None:
     limits = (None, OPCODES) if is_full else (SAMPLES, SAMPLES)
     tried, violations = workers.start(interrupt, bench, 1, *limits).result(patience=7_000.0)
-    tally.add(Row.CTRL_C, tried, violations)
-    assert tried > 0
-    assert violations == [], f"{len(violations)} of {tried}: {violations[0]}"
+    tally.hold(Row.CTRL_C, tried, violations)

@@ -18,7 +18,6 @@ from tests.faults.calls import Call
 from tests.faults.injection import Fail, Outcome
 from tests.faults.tally import Row
 from tests.faults.trials import Bench, Next, Violation
-from tests.library import ATTEMPTS
 from tests.workers import Workers
 
 SAMPLES = 4
@@ -124,13 +123,6 @@ def test_a_sync_that_is_tried_again_is_found() -> None:
 @pytest.mark.fault(Row.ERROR)
 @pytest.mark.timeout(14_400)
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("operation", [attempt.operation for attempt in ATTEMPTS])
-@pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
-def test_an_operation(
-    operation: str, is_named: bool, library_dir: Path, scratch: Path, workers: Workers, is_full: bool
-) -> None:
-    bench = Bench(library_dir, scratch / "vault", operation, is_named=is_named)
+def test_an_operation(bench: Bench, workers: Workers, is_full: bool) -> None:
     tried, violations = workers.start(fail, bench, 1, None if is_full else SAMPLES).result(patience=14_000.0)
-    tally.add(Row.ERROR, tried, violations)
-    assert tried > 0
-    assert violations == [], f"{len(violations)} of {tried}: {violations[0]}"
+    tally.hold(Row.ERROR, tried, violations)

@@ -123,9 +123,7 @@ def test_of_a_dead_worker_are_those_of_nobody_to_us(
     bench = Bench(library_dir, scratch / "vault", operation, is_named=True)
     worker = workers.start(trials_somewhere, bench, 100 if is_full else 2, len(operation))
     tried, violations = worker.result(patience=800.0)
-    tally.add(Row.PID, tried, violations)
-    assert violations == [], violations[0]
-    assert tried > 0
+    tally.hold(Row.PID, tried, violations)
 
 
 def look_in_forks_with_the_same_pid(vault_dir: Path) -> tuple[float, bool]:

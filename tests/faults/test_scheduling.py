@@ -59,8 +59,7 @@ def test_workers_at_once_do_what_they_would_have_done_one_after_the_other(
     count = (40 if is_long else 132) if is_full else (1 if is_long else 2)
     worker = workers.start(schedules, bench, range(count), True, 2_500 if is_long else 400)
     tried, violations = worker.result(patience=1_700.0)
-    tally.add(Row.SCHEDULE, tried, violations)
-    assert violations == [], violations[0]
+    tally.hold(Row.SCHEDULE, tried, violations)
 
 
 def twice(bench: Bench, seed: int) -> list[tuple[Step, ...]]:
