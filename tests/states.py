@@ -184,6 +184,16 @@ def damaged(instance: Path, manifest_sha256: str | None = None) -> list[str]:
     return other + differences(there, wanted, instance.name)
 
 
+def is_busy(path: Path) -> bool:
+    """Tell whether somebody has a transaction open in an SQLite file, or reads it."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
+        try:
+            db.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
 def _materialized(vault_dir: Path) -> Iterator[tuple[Path, str]]:
     with closing(_connect(vault_dir)) as db:
         rows = db.execute(

@@ -6,9 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tablevault_like import TableVault
 from tests.scenes import Calls
 from tests.tables import begin, column, index, write_code
+from tests.workers import CALLS_VARIABLE
 
 WORDS = ["ape", "bee", "cat", "dog", "eel", "fox"]
 
@@ -96,3 +99,16 @@ def texts(vault: TableVault, table: str = "pages", instance_id: str = "") -> dic
     """Return what the artifacts of an instance hold, by the rows' keys."""
     frame = vault.get_dataframe(table, instance_id)
     return {name: Path(page).read_text() for name, page in zip(frame["name"], frame["page"], strict=True)}
+
+
+def make_stage(folder: Path) -> None:
+    """Make in a folder the bundles ``whole`` and ``results``, and the vaults ``executed``, ``empty`` and ``begun``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CALLS_VARIABLE, str(folder / "calls"))
+        vault = TableVault(folder / "executed", "ada", create=True)
+        begin(vault, "pages", BUILDERS, code=CODE)
+        vault.execute_instance("pages")
+    vault.export_instance("pages", path=folder / "whole")
+    vault.export_instance("pages", path=folder / "results", builder="shout")
+    TableVault(folder / "empty", "bob", create=True)
+    begin(TableVault(folder / "begun", "bob", create=True), "pages", BUILDERS, code=CODE)

@@ -12,10 +12,9 @@ from tablevault_like import TableVault
 from tablevault_like.errors import TVCheckpointError
 from tablevault_like.model import State
 from tests import states, tasks
-from tests.bundles.pages import BUILDERS, CODE, SHOUTS, called, texts
+from tests.bundles.pages import SHOUTS, called, make_stage, texts
 from tests.scenes import Calls
-from tests.tables import begin
-from tests.workers import CALLS_VARIABLE, Action, Fault, Trouble, Workers
+from tests.workers import Action, Fault, Trouble, Workers
 
 ID = "import-1"
 UNPLACED = "before tablevault_like.operations.importing:ImportInstance.publish"
@@ -27,15 +26,7 @@ CODE_PLACED = "after tablevault_like.operations.bundled_code:BundledCode.place"
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the bundles ``whole`` and ``results``, and the vaults ``empty`` and ``begun``."""
     folder = tmp_path_factory.mktemp("stage")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CALLS_VARIABLE, str(folder / "calls"))
-        vault = TableVault(folder / "executed", "ada", create=True)
-        begin(vault, "pages", BUILDERS, code=CODE)
-        vault.execute_instance("pages")
-    vault.export_instance("pages", path=folder / "whole")
-    vault.export_instance("pages", path=folder / "results", builder="shout")
-    TableVault(folder / "empty", "bob", create=True)
-    begin(TableVault(folder / "begun", "bob", create=True), "pages", BUILDERS, code=CODE)
+    make_stage(folder)
     return folder
 
 

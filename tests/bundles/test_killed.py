@@ -12,10 +12,9 @@ import pytest
 from tablevault_like import TableVault
 from tablevault_like.model import State
 from tests import states, tasks
-from tests.bundles.pages import BUILDERS, CODE, SHOUTS, called, prepare, texts
+from tests.bundles.pages import SHOUTS, called, make_stage, prepare, texts
 from tests.scenes import Calls
-from tests.tables import begin
-from tests.workers import CALLS_VARIABLE, GROUND, Action, Fault, Trouble, Workers, wait_until
+from tests.workers import GROUND, Action, Fault, Trouble, Workers, wait_until
 
 ID = "import-1"
 
@@ -35,15 +34,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("stage")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CALLS_VARIABLE, str(folder / "calls"))
-        vault = TableVault(folder / "executed", "ada", create=True)
-        begin(vault, "pages", BUILDERS, code=CODE)
-        vault.execute_instance("pages")
-    vault.export_instance("pages", path=folder / "whole")
-    vault.export_instance("pages", path=folder / "results", builder="shout")
-    TableVault(folder / "empty", "bob", create=True)
-    begin(TableVault(folder / "begun", "bob", create=True), "pages", BUILDERS, code=CODE)
+    make_stage(folder)
     return Stage(folder)
 
 

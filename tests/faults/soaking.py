@@ -53,16 +53,6 @@ arguments: {start: ~RESUME_FROM~}
 return_type: generator
 """
 
-SQUARE = """
-builder_type: ColumnBuilder
-changed_columns: [square]
-python_function: square
-code_module: numbers
-is_custom: true
-arguments: {number: "<<self.number[index]>>"}
-return_type: row-wise
-"""
-
 PAGE = """
 builder_type: ColumnBuilder
 changed_columns: [page]
@@ -98,7 +88,7 @@ def rename_table(vault: TableVault, dice: random.Random, process_id: str) -> Not
 
 def create_instance(vault: TableVault, dice: random.Random, process_id: str) -> Note:
     table = dice.choice(TABLES)
-    builders = {f"{table}_index": INDEX, "square": SQUARE, "page": PAGE}
+    builders = {f"{table}_index": INDEX, "square": hammer.SQUARE, "page": PAGE}
     return {
         "completed": vault.create_instance(table, dice.choice(VERSIONS), builders=builders, process_id=process_id),
     }

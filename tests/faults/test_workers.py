@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -55,7 +53,7 @@ class Replacement:
     history: object = None
 
     def __call__(self) -> None:
-        if any(is_busy(path) for path in self.bench.vault_dir.rglob("*.sqlite")):
+        if any(states.is_busy(path) for path in self.bench.vault_dir.rglob("*.sqlite")):
             return
         before = epoch(self.bench)
         ending = tracing.aside(partial(replace, self.bench, self.loss))
@@ -77,15 +75,6 @@ def replace(bench: Bench, loss: Loss) -> None:
             with mock.patch.object(stopping, "end_workers", return_value={}):
                 keeps = loss is Loss.KEPT and bench.operation == "execute_instance"
                 TableVault(bench.vault_dir, "eve").stop_process(ID, force=True, materialize=keeps)
-
-
-def is_busy(path: Path) -> bool:
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
-        try:
-            db.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            return True
-    return False
 
 
 def found(bench: Bench) -> states.State:

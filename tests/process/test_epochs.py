@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +89,7 @@ class Scene(LibraryScene):
         """Suspend a worker, but not in the middle of a commit: whoever else writes would wait for it."""
         for _ in range(100):
             with worker.suspended():
-                if not any(is_busy(path) for path in self.vault_dir.rglob("*.sqlite")):
+                if not any(states.is_busy(path) for path in self.vault_dir.rglob("*.sqlite")):
                     yield
                     return
             threading.Event().wait(0.02)
@@ -123,15 +122,6 @@ class Scene(LibraryScene):
             return record
         with RowReader.open(path) as store:
             return record, {name: list(store.cells(name)) for name in ("words_index", "page", "shout")}
-
-
-def is_busy(path: Path) -> bool:
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
-        try:
-            db.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            return True
-    return False
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tablevault_like.storage import rows, sums
 from tablevault_like.storage.row_damage import row_store_damage, salvage
 from tablevault_like.storage.row_reader import RowReader, RowRecord
 from tablevault_like.storage.rows import DoneRow, RowStore
+from tests.storage.earlier import without_checksums
 
 COUNT = 30
 
@@ -99,16 +100,6 @@ def test_a_signal_in_a_checksum_that_sqlite_asks_for_is_raised_and_nothing_is_re
         store.record("b", (), done=[done(row) for row in range(COUNT)])
         assert store.counts("b").done == COUNT
     assert row_store_damage(path) == []
-
-
-def without_checksums(path: Path) -> None:
-    """Make of a store one that an earlier version has written."""
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("DROP TABLE files")
-        db.execute("DELETE FROM meta WHERE key IN ('process', 'schema', 'release')")
-        for table in ("rows", "builders", "codes", "meta"):
-            db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
-        db.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
 
 
 def saved(path: Path) -> None:

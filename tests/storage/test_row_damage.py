@@ -15,6 +15,7 @@ from tablevault_like.storage import row_files, sums
 from tablevault_like.storage.row_damage import row_store_damage, salvage
 from tablevault_like.storage.row_reader import RowReader, RowRecord
 from tablevault_like.storage.rows import RowStore
+from tests.storage.earlier import without_checksums
 
 BUILDERS = ("index", "text", "price")
 POINTS = 120
@@ -367,7 +368,7 @@ def test_a_store_says_which_release_has_made_it(path: Path) -> None:
 
 def test_what_a_store_without_checksums_holds_is_saved_as_it_is_read(path: Path) -> None:
     sound = rows_of(path)
-    as_without_checksums(path)
+    without_checksums(path)
 
     assert row_store_damage(path) == []
     salvage(path, epoch=4, builders=BUILDERS)
@@ -376,7 +377,7 @@ def test_what_a_store_without_checksums_holds_is_saved_as_it_is_read(path: Path)
 
 
 def test_a_row_that_a_store_without_checksums_can_not_have_written_is_told_once_there_are(path: Path) -> None:
-    as_without_checksums(path)
+    without_checksums(path)
     change(path, "UPDATE rows SET attempts = 'many' WHERE builder = 1 AND row = 8")
     change(path, "UPDATE rows SET value = CAST(x'fffe' AS TEXT) WHERE builder = 1 AND row = 9")
     change(path, "UPDATE rows SET builder = 9 WHERE builder = 1 AND row = 10")
@@ -387,16 +388,6 @@ def test_a_row_that_a_store_without_checksums_can_not_have_written_is_told_once_
     change(path, "UPDATE rows SET value = '[9]' WHERE builder = 1 AND row = 9")
     RowStore.open(path).close()
     assert [damage.rows for damage in row_store_damage(path)] == [(8,), (10,)]
-
-
-def as_without_checksums(path: Path) -> None:
-    """Make of a store one that an earlier version has written."""
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("DROP TABLE files")
-        db.execute("DELETE FROM meta WHERE key IN ('process', 'schema', 'release')")
-        for table in ("rows", "builders", "codes", "meta"):
-            db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
-        db.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
 
 
 def without_code(row: tuple[Any, ...]) -> tuple[Any, ...]:
