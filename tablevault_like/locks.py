@@ -168,9 +168,9 @@ def lock_of(place: ProcessLayout) -> WorkerLock:
 
     Raises TVFileError if its folder, one of the two above it, or anything in it is a link.
     """
-    files.check_no_link(*list(place.folder.parents)[:2], place.folder)
-    with suppress(FileNotFoundError, NotADirectoryError):
-        files.check_no_link(*place.folder.iterdir())
+    processes = place.folder.parent
+    files.check_no_link(processes.parent, processes)
+    files.check_no_link_in(place.folder)
     return WorkerLock(place.worker_lock)
 
 

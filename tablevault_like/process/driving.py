@@ -31,15 +31,16 @@ from tablevault_like.engines.base import Interrupted, UserCodeError
 from tablevault_like.errors import FencedError, TableVaultError, TVArtifactError, TVPausedError, TVTableError
 from tablevault_like.locks import WorkerLock
 from tablevault_like.model import Pause, State
-from tablevault_like.process import context, memory
+from tablevault_like.process import context
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal, fenced_error
 from tablevault_like.process.life import Life
+from tablevault_like.process.memory import Memory
 from tablevault_like.process.operation import Operation
 from tablevault_like.process.pauses import listening
 from tablevault_like.process.run import LOCAL_RUNS, Run
 from tablevault_like.process.stopping import Stopper
-from tablevault_like.storage import files, room
+from tablevault_like.storage import files, reach, room
 
 log = logging.getLogger("tablevault_like")
 
@@ -82,18 +83,28 @@ class Driver:
     def _perform(self, operation: Operation, run: Run) -> None:
         with self.journal.catalog.snapshot() as db:
             state = processes.is_current(db, run.process_id, run.epoch)
+            memory = Memory.of(db, run, operation)
         if state is State.CREATED:
             operation.keep(run)
-        kept = memory.draft(run, operation)
-        with self.journal.changing(run.process_id, run.epoch) as db:
-            files.replace(kept, run.files.record)
-            if state is State.CREATED:
-                self.journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
+        self._remember(memory, operation, run, state)
         run.made = operation.execute(run)
         with self.journal.changing(run.process_id, run.epoch) as db:
             operation.publish(run, db)
             processes.set_error(db, run.process_id, None)
             self.journal.advance(db, run.process_id, run.epoch, State.RUNNING, State.COMPLETED)
+
+    def _remember(self, memory: Memory, operation: Operation, run: Run, state: State | None) -> None:
+        """Keep what a process is, and let one whose inputs are kept run."""
+        if not operation.keeps_inputs and not run.is_named:
+            # Whoever comes next reverts it, so it needn't outlive a loss of power. And an id that nobody has given is
+            # never another's, over whose memory this could be put.
+            reach.rename(memory.draft(run.files, is_durable=False), run.files.record)
+            return
+        draft = memory.draft(run.files)
+        with self.journal.changing(run.process_id, run.epoch) as db:
+            files.replace(draft, run.files.record)
+            if state is State.CREATED:
+                self.journal.advance(db, run.process_id, run.epoch, State.CREATED, State.RUNNING)
 
     def _settle(self, operation: Operation, run: Run, error: BaseException) -> BaseException | None:
         """Decide by the catalog what becomes of a process that raised, and return what the caller is to see.

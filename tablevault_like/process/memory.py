@@ -1,20 +1,21 @@
 """What a process is, kept in its own folder: so that it can go on even if the catalog is lost.
 
 It is written when the inputs of the process are kept, and again by whoever goes on with it, in place of what was there.
+It is synced if the process can be gone on with; one that is reverted by the next who comes may lose it with the power.
 Nothing but the rebuild of a catalog ever reads it. A checksum of its own tells whether it is what was written.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tablevault_like.catalog import locks, processes
+from tablevault_like.catalog import Database, locks, processes
 from tablevault_like.errors import TVFileError
 from tablevault_like.layout import ProcessLayout
 from tablevault_like.model import LockMode, LockRequest, Resource
@@ -26,7 +27,7 @@ FORMAT = 1
 _LONGEST = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Memory:
     """What a process is. ``locks`` are those that it holds until it ends."""
 
@@ -39,6 +40,22 @@ class Memory:
     created_at: float
     epoch: int
     locks: tuple[LockRequest, ...]
+
+    @classmethod
+    def of(cls, db: Database, run: Run, operation: Operation) -> Memory:
+        """Return what the process of a run is."""
+        row = processes.get(db, run.process_id)
+        return cls(
+            run.process_id,
+            row.operation,
+            operation.arguments(),
+            row.author,
+            row.named,
+            row.parent_id,
+            row.created_at,
+            run.epoch,
+            tuple(locks.held_by(db, run.process_id, until_its_end=True)),
+        )
 
     @classmethod
     def read(cls, folder: ProcessLayout) -> Memory:
@@ -62,28 +79,17 @@ class Memory:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise TVFileError(f"{folder.record} can't be read ({error}).", path=folder.record) from error
 
-
-def draft(run: Run, operation: Operation) -> Path:
-    """Write durably what the process of a run is, and return where: to be put in its place while that is claimed."""
-    with run.journal.catalog.snapshot() as db:
-        row = processes.get(db, run.process_id)
-        held = locks.held_by(db, run.process_id, until_its_end=True)
-    found = {
-        "format": FORMAT,
-        "process_id": run.process_id,
-        "operation": row.operation,
-        "arguments": operation.arguments(),
-        "author": row.author,
-        "named": row.named,
-        "parent_id": row.parent_id,
-        "created_at": row.created_at,
-        "epoch": run.epoch,
-        "locks": [[list(request.resource.path), request.mode] for request in held],
-    }
-    path = run.files.record.with_suffix(f".{run.epoch}.new")
-    files.remove(path)
-    files.write_file(path, json.dumps({**found, "sha256": _checksum(found)}))
-    return path
+    def draft(self, folder: ProcessLayout, *, is_durable: bool = True) -> Path:
+        """Write it, synced if it is to be durable, and return where: to be put in its place."""
+        found = {
+            "format": FORMAT,
+            **{each.name: getattr(self, each.name) for each in dataclasses.fields(self)},
+            "locks": [[list(request.resource.path), request.mode] for request in self.locks],
+        }
+        path = folder.record.with_suffix(f".{self.epoch}.new")
+        files.remove(path)
+        files.write_file(path, json.dumps({**found, "sha256": _checksum(found)}), sync=is_durable)
+        return path
 
 
 def _checksum(found: Mapping[str, Any]) -> str:

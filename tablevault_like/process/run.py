@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from tablevault_like.catalog import Database, processes
@@ -71,13 +72,16 @@ class Run:
     @property
     def files(self) -> ProcessLayout:
         """The folder of the process. Raises TVFileError if somebody has put a link in its place."""
-        place = self._place
-        check_no_link(self.layout.processes, place.folder, place.staging, place.pinned)
-        return place
+        check_no_link(*self._no_links)
+        return self._place
 
     @cached_property
     def _place(self) -> ProcessLayout:
         return self.layout.process(self.process_id)
+
+    @cached_property
+    def _no_links(self) -> tuple[Path, ...]:
+        return (self.layout.processes, self._place.folder, self._place.staging, self._place.pinned)
 
     @property
     def is_idle(self) -> bool:

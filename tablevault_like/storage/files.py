@@ -18,7 +18,7 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tablevault_like.errors import TVFileError
@@ -37,8 +37,8 @@ READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 """What tells in a mode who may read."""
 
 
-def write_file(path: Path, content: bytes | str) -> None:
-    """Create ``path`` with ``content`` and sync it. The caller syncs the folder.
+def write_file(path: Path, content: bytes | str, *, sync: bool = True) -> None:
+    """Create ``path`` with ``content`` and sync it, unless it may be lost with the power. The caller syncs the folder.
 
     Raises FileExistsError if there is such a file.
     """
@@ -48,7 +48,8 @@ def write_file(path: Path, content: bytes | str) -> None:
         rest = memoryview(raw)
         while rest:
             rest = rest[file.write(rest) or 0 :]
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
 
 
 @contextlib.contextmanager
@@ -81,6 +82,15 @@ def check_no_link(*paths: Path) -> None:
     for path in paths:
         if os.path.islink(path):
             raise reach.link_in_the_way(path)
+
+
+def check_no_link_in(folder: Path, names: Collection[str] | None = None) -> None:
+    """Raise TVFileError if a folder is a link, or anything in it that has one of these names, if they are given."""
+    check_no_link(folder)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+        for entry in found:
+            if (names is None or entry.name in names) and entry.is_symlink():
+                raise reach.link_in_the_way(Path(entry.path))
 
 
 def sync_file(path: Path) -> None:

@@ -11,6 +11,16 @@ from tablevault_like.layout import InstanceLayout, Layout, TableLayout
 from tablevault_like.model import INDEX_SUFFIX, InstanceRecord, TableRecord
 from tablevault_like.storage import files, reach
 
+_INSTANCE = InstanceLayout(Path())
+_PARTS = frozenset(
+    part.name
+    for part in (
+        *(_INSTANCE.table, _INSTANCE.manifest, _INSTANCE.description, _INSTANCE.builders, _INSTANCE.code),
+        *(_INSTANCE.artifacts, _INSTANCE.provenance, _INSTANCE.results),
+    )
+)
+"""The names of what an instance is made of."""
+
 
 def table_layout(layout: Layout, record: TableRecord | InstanceRecord) -> TableLayout:
     """Return the folder of a table (or of an instance's table), whether or not it has followed a rename yet.
@@ -55,6 +65,5 @@ def instance_layout(layout: Layout, record: InstanceRecord) -> InstanceLayout:
 def part_of(table: TableLayout, instance_id: str) -> InstanceLayout:
     """Return the folder of an instance in a table's. Raises TVFileError as ``instance_layout`` does."""
     place = table.instance(instance_id)
-    folders = (place.builders, place.code, place.artifacts, place.provenance, place.results)
-    files.check_no_link(place.folder, place.table, place.manifest, place.description, *folders)
+    files.check_no_link_in(place.folder, _PARTS)
     return place

@@ -74,7 +74,7 @@ def _manifest_is_not_synced() -> None:
     """A manifest isn't synced."""
     write_file = files.write_file
 
-    def writing(path: Path, content: bytes | str) -> None:
+    def writing(path: Path, content: bytes | str, *, sync: bool = True) -> None:
         if path.name == "manifest.json":
             path.write_text(str(content), encoding="utf-8")
         else:
@@ -101,7 +101,7 @@ def _file_is_renamed_before_it_is_synced() -> None:
     """A file is renamed before it is synced."""
     replace = files.replace
 
-    def writing(path: Path, content: bytes | str) -> None:
+    def writing(path: Path, content: bytes | str, *, sync: bool = True) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def replacing(source: Path, target: Path) -> None:
