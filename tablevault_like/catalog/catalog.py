@@ -5,10 +5,12 @@
 2. When ``transaction()`` returns, its changes survive power loss: ``journal_mode=PERSIST, synchronous=EXTRA``. The
    commit is the synced overwriting of the journal's header: no file is made or deleted, which a file system would have
    to journal (docs/design-notes/0003).
-3. Neither the catalog nor its folder is reached through a link, looked at before every transaction.
-4. A connection belongs to one thread, and never crosses a fork: closing an inherited connection could roll back the
+3. What is read is durable too. A worker that is killed in the middle of that overwriting leaves a commit that everybody
+   sees, and that a loss of power would undo; so what others have committed is synced before anything is made of it.
+4. Neither the catalog nor its folder is reached through a link, looked at before every transaction.
+5. A connection belongs to one thread, and never crosses a fork: closing an inherited connection could roll back the
    parent's open transaction, so a child leaves inherited ones alone for good. Forks wait for open transactions.
-5. A commit that raises may have happened all the same. Who must know reads the catalog again.
+6. A commit that raises may have happened all the same. Who must know reads the catalog again.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ class Database(sqlite3.Connection):
 
     keeps_sums = False
     """It has the triggers that keep the checksums of what it writes."""
+    durable_version: int | None = None
+    """The version of the catalog, as SQLite counts what others have committed, that is known to be durable."""
 
     def __del__(self) -> None:
         # When its thread has ended. From Python 3.13 on, leaving that to the base class is a warning.
@@ -100,6 +104,7 @@ class Catalog:
                     connection.keeps_sums = True
                 # Inside, because an interrupt that arrives meanwhile is raised as soon as this returns.
                 connection.execute(begin)
+                self._make_durable(connection)
                 yield connection
                 connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
@@ -118,6 +123,15 @@ class Catalog:
             except BaseException:
                 _roll_back(connection)
                 raise
+
+    def _make_durable(self, connection: Database) -> None:
+        """Sync what others have committed since this connection looked last (invariant 3)."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != connection.durable_version:
+            # Who may not read the journal changes nothing; without one nothing was ever committed.
+            with suppress(FileNotFoundError, PermissionError):
+                files.sync_file(self._journal)
+            connection.durable_version = version
 
     def recover(self) -> None:
         """Roll back what is still open in this thread, because an interrupt was raised before its ``with`` had begun.
@@ -305,7 +319,7 @@ class _ThreadConnection(threading.local):
 
 
 def _abandon_inherited_connections() -> None:
-    """Keep what a forked child inherited from ever being closed there (invariant 4), not even when it exits."""
+    """Keep what a forked child inherited from ever being closed there (invariant 5), not even when it exits."""
     global _interpreter
     _interpreter = object()
     for connection in list(_OPEN_CONNECTIONS):

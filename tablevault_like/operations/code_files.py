@@ -18,7 +18,7 @@ from tablevault_like.errors import TVArgumentError
 from tablevault_like.layout import Layout
 from tablevault_like.operations.sources import INIT
 from tablevault_like.process.run import Run
-from tablevault_like.storage import files, reach
+from tablevault_like.storage import files
 from tablevault_like.storage.documents import parsed
 from tablevault_like.storage.replacements import Replacements
 
@@ -97,7 +97,7 @@ class Change:
         for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
             if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {"__pycache__"}:
                 files.remove(folder / "__pycache__")
-                reach.remove_folder(folder)
+            files.remove_empty(folder)
 
 
 def file_of(layout: Layout, name: str) -> Path:

@@ -33,6 +33,8 @@ def follow_table(journal: Journal, table: str) -> None:
             old, new = journal.layout.table(record.folder), journal.layout.table(record.next_folder)
             if old.folder.is_dir():
                 files.place(old.folder, new.folder)
+            else:  # whoever has renamed it may have died before that was durable
+                files.sync_directory(journal.layout.root)
             tables.settle_folder(db, record.table_id, record.next_folder)
             record = tables.get(db, table)
         place = places.table_layout(journal.layout, record)

@@ -37,7 +37,7 @@ from tablevault_like.operations import artifact_views, bundled_code, folders, pu
 from tablevault_like.operations.bundled_code import BundledCode
 from tablevault_like.process.operation import HOW, Declaration, Operation, View
 from tablevault_like.process.run import Run
-from tablevault_like.storage import artifacts, files, places, reach
+from tablevault_like.storage import artifacts, files, places
 from tablevault_like.storage.damage import Damage
 
 if TYPE_CHECKING:
@@ -315,8 +315,8 @@ class ImportInstance(Operation):
             # What is still here wasn't placed: then what lies there is none of this process's.
             if target.exists() and run.files.bundle.is_dir() and not content.folder.exists():
                 files.place(target, content.folder)
-            if record is None and table.folder.is_dir() and not any(table.folder.iterdir()):
-                reach.remove_folder(table.folder)
+            if record is None:
+                files.remove_empty(table.folder)
 
     # --- the results of one builder
 
@@ -347,8 +347,7 @@ class ImportInstance(Operation):
             target = self._target(run, db)
             if target.exists() and not run.files.bundle.exists():
                 files.place(target, run.files.bundle)
-            if target.parent.is_dir() and not any(target.parent.iterdir()):
-                reach.remove_folder(target.parent)
+            files.remove_empty(target.parent)
 
     def _target(self, run: Run, db: Database) -> Path:
         from tablevault_like.operations.imported import folder_for

@@ -133,7 +133,7 @@ class CreateInstance(Operation):
             # this very process, after it had placed the folder.
             if _is_same(target, staged.folder):
                 return
-            files.discard(target, run.layout.trash, f"{run.process_id}-{target.name}")
+            files.discard(target, run.layout.trash, f"{self.table_name}-{target.name}")
         files.place(staged.folder, target)
 
     def _described(self, run: Run, origin: InstanceRecord | None) -> dict[str, object]:

@@ -342,6 +342,14 @@ def remove(path: Path) -> None:
         reach.unlink(path, missing_ok=True)
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove a folder durably if nothing is in it. It may be gone, by somebody who died before that was durable."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        reach.remove_folder(folder)
+    if not folder.exists() and folder.parent.is_dir():
+        sync_directory(folder.parent)
+
+
 def protect(file: Path | int) -> None:
     """Make a file, given by its path or by an open descriptor, read-only. A guard against mistakes, not people."""
     if isinstance(file, Path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from tablevault_like.catalog import Catalog, Database, processes, schema, vaults
 from tablevault_like.catalog import catalog as module
 from tablevault_like.errors import TVFileError
+from tablevault_like.storage import files
 from tests.workers import PATIENCE, Action, Fault, Workers
 
 
@@ -110,6 +114,47 @@ class TestASnapshot:
             writer.start()
             assert vaults.read(db) == before
         writer.join(PATIENCE)
+
+        assert read(catalog) == {"author": "bob"}
+
+
+class TestWhatOthersCommitted:
+    @pytest.mark.parametrize("begin", [Catalog.snapshot, Catalog.transaction])
+    def test_is_synced_once_before_it_is_read(
+        self,
+        catalog: Catalog,
+        begin: Callable[[Catalog], AbstractContextManager[Database]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Whoever has committed it may have died before it was durable."""
+        synced = list[Path]()
+        put(catalog, author="ada")
+        other = Catalog(catalog.path)
+        put(other, author="bob")
+        monkeypatch.setattr(files, "sync_file", synced.append)
+
+        with begin(catalog):
+            assert synced == [catalog.path.with_name("catalog.sqlite-journal")]
+        with begin(catalog):
+            pass
+        put(catalog, author="eve")
+        with begin(catalog):
+            pass
+
+        assert len(synced) == 1
+        other.close()
+
+    def test_is_not_read_if_it_can_not_be_synced(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+        def failing(path: Path) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+        other = Catalog(catalog.path)
+        put(other, author="bob")
+        other.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "sync_file", failing)
+            with pytest.raises(OSError, match=r"catalog\.sqlite-journal"):
+                read(catalog)
 
         assert read(catalog) == {"author": "bob"}
 

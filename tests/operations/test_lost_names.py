@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from tablevault_like import TableVault
+from tablevault_like.catalog import Database, tables
 from tablevault_like.layout import Layout
+from tablevault_like.storage import files
+from tablevault_like.typing import Removed
 from tests import library, states
 from tests.library import BY_NAME
 from tests.scenes import LibraryScene
@@ -45,6 +48,39 @@ def test_the_folder_of_a_process_is_swept_although_its_worker_lock_is_gone(vault
 
     assert not left.folder.exists()
     assert (own / "todo.txt").read_text() == "mine"
+
+
+def test_a_folder_that_was_renamed_by_somebody_who_died_is_synced_before_the_catalog_says_so(
+    scene: LibraryScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.run("rename_table", "nightly", Fault("before tablevault_like.catalog.tables:settle_folder", Action.KILL))
+    synced = list[Path]()
+    settle = tables.settle_folder
+
+    def settling(db: Database, table_id: int, folder: str) -> None:
+        assert scene.vault_dir in synced
+        settle(db, table_id, folder)
+
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    monkeypatch.setattr(tables, "settle_folder", settling)
+
+    TableVault(scene.vault_dir, restart=True)
+
+    assert synced
+    states.assert_sound(scene.vault_dir)
+
+
+def test_what_a_worker_has_left_in_the_place_of_an_instance_is_put_away_under_the_name_of_its_table(
+    scene: LibraryScene,
+) -> None:
+    """Its process may never have been recorded, and so may the one that puts it away."""
+    left = Layout(scene.vault_dir).table("words").temporary("draft").folder
+    left.mkdir()
+
+    scene.vault.create_instance("words", version="draft")
+
+    (record,) = scene.vault.get_trash()
+    assert (record.name, record.removed, record.table_name) == ("words-TEMP_draft", Removed.LEFTOVER, "words")
 
 
 def test_a_half_written_description_is_not_left(vault_dir: Path) -> None:

@@ -231,6 +231,22 @@ class TestRemoving:
 
         assert not tree.exists()
 
+    def test_of_an_empty_folder_is_durable_even_if_somebody_else_has_begun_it(
+        self, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tree / "empty").mkdir()
+        synced = list[Path]()
+        monkeypatch.setattr(files, "sync_directory", synced.append)
+
+        files.remove_empty(tree / "empty")
+        files.remove_empty(tree / "empty")
+        files.remove_empty(tree / "a")
+        files.remove_empty(tree / "missing" / "empty")
+
+        assert not (tree / "empty").exists()
+        assert (tree / "a").is_dir()
+        assert synced == [tree, tree]
+
     def test_discards_under_a_name_that_is_free(self, tree: Path, tmp_path: Path) -> None:
         trash = tmp_path / "trash"
 
