@@ -33,7 +33,7 @@ def follow_table(journal: Journal, table: str) -> None:
             old, new = journal.layout.table(record.folder), journal.layout.table(record.next_folder)
             if old.folder.is_dir():
                 files.place(old.folder, new.folder)
-            else:  # whoever has renamed it may have died before that was durable
+            else:  # whoever has moved it may have died before that was durable
                 files.sync_directory(journal.layout.root)
             tables.settle_folder(db, record.table_id, record.next_folder)
             record = tables.get(db, table)
@@ -50,8 +50,10 @@ def _rename_index_builder(place: InstanceLayout, table: str) -> None:
     """Let the IndexBuilder of a temporary instance bear the table's name: no other builder's ends like that."""
     name = place.builder(table + INDEX_SUFFIX)
     found = list(place.builders.glob(f"*{INDEX_SUFFIX}.yaml"))
-    if len(found) == 1 and found[0] != name:
-        files.replace(found[0], name)
+    if len(found) == 1:
+        if found[0] != name:
+            reach.rename(found[0], name)
+        files.sync_directory(place.builders)  # in any case: whoever has renamed it may have died before
 
 
 def put_away_table(journal: Journal, folder: str, name: str) -> None:

@@ -168,6 +168,7 @@ class Endings:
             self.journal.reserve.insist(lambda: self._conclude(row))
 
     def _conclude(self, row: ProcessRow) -> None:
+        self.journal.make_durable(row)
         with self.journal.catalog.transaction() as db:
             epoch = self.journal.claim(db, row.process_id)
         operation = rebuild(row.operation, row.arguments)

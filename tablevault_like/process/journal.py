@@ -23,7 +23,7 @@ from tablevault_like.layout import Layout
 from tablevault_like.locks import Worker
 from tablevault_like.model import ErrorRecord, LockRequest, Pause, State, StopIntent
 from tablevault_like.process.state import check_transition
-from tablevault_like.storage import reach
+from tablevault_like.storage import files, reach
 from tablevault_like.storage.room import Reserve
 
 log = logging.getLogger("tablevault_like")
@@ -136,6 +136,11 @@ class Journal:
             locks.release(db, process_id)
         processes.add_event(db, process_id, "state", after, now=self.now())
         log.info("process %s: %s", process_id, after.lower())
+
+    def make_durable(self, row: ProcessRow) -> None:
+        """Let what a worker has done count that died: whoever goes on takes for done what is there, synced or not."""
+        if row.state is not State.PAUSED:
+            files.sync_file_system(self.layout.metadata)
 
     def claim(self, db: Database, process_id: str) -> int:
         """Raise the epoch of a process for this worker, which holds its worker lock, and return it."""

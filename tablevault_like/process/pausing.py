@@ -52,6 +52,7 @@ class Pauser:
         if row.state is State.CREATED:
             self.endings.conclude(row)
             return
+        self.journal.make_durable(row)
         with self.journal.catalog.transaction() as db:
             processes.set_named(db, row.process_id)
             epoch = self.journal.claim(db, row.process_id)

@@ -237,6 +237,7 @@ class Runner:
             if row.state is State.REVERTED:
                 cleanup.pop_all()
                 return start.run(lock)
+            self.journal.make_durable(row)
             with self.journal.catalog.snapshot() as db:
                 view = View(db, self.journal.layout, self.journal.now())
                 start.operation.check_resume(view, self.journal.layout.process(process_id))

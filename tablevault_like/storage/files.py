@@ -12,9 +12,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 import sys
@@ -24,6 +26,9 @@ from pathlib import Path
 from tablevault_like.errors import TVFileError
 from tablevault_like.storage import reach
 
+log = logging.getLogger("tablevault_like")
+
+_C = ctypes.CDLL(None, use_errno=True)
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
@@ -126,6 +131,26 @@ def sync_tree(root: Path, *, with_files: bool = False) -> None:
                 if not path.is_symlink():
                     sync_file(path)
         sync_directory(Path(folder))
+
+
+def sync_file_system(folder: Path) -> None:
+    """Sync all that anybody has written to the file system that ``folder`` lies on; elsewhere than on Linux, to any.
+
+    It takes as long as what other programs have written there takes. What fails of it is only logged: a call of this
+    kind doesn't tell whose file it was.
+    """
+    sync_one = getattr(_C, "syncfs", None)
+    if sync_one is None:
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if sync_one(descriptor):
+            log.warning(
+                "not all could be synced that was written where %s lies: %s", folder, os.strerror(ctypes.get_errno())
+            )
+    finally:
+        os.close(descriptor)
 
 
 def make_directory(path: Path) -> None:

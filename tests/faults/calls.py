@@ -108,6 +108,7 @@ _CALLS: dict[int, tuple[str, _Where]] = {
     280: ("utimensat", _path(1, folder=0)),
     285: ("fallocate", _descriptor(0)),
     296: ("pwritev", _descriptor(0)),
+    306: ("syncfs", _descriptor(0)),
     316: ("renameat2", _path(1, folder=0)),
     326: ("copy_file_range", _descriptor(2)),
     452: ("fchmodat2", _path(1, folder=0)),

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.faults.recording import Change, Link, Make, Mark, Protect, Remove, Rename, Resize, Sync, Write
+from tests.faults.recording import Change, Link, Make, Mark, Protect, Remove, Rename, Resize, Sync, SyncAll, Write
 
 ROOT = 0
 """The number of the folder that everything lies in."""
@@ -56,7 +56,11 @@ class _Filled:
 
 @dataclass(frozen=True)
 class _Synced:
-    number: int
+    number: int | None
+    """Which file, or folder; ``None`` for all."""
+
+    def is_of(self, event: _Named | _Filled) -> bool:
+        return self.number is None or self.number in event.owners
 
 
 @dataclass
@@ -118,6 +122,8 @@ class Disk:
                 self._events.append(_Filled(self._number(path), None, mode))
             case Sync(path):
                 self._events.append(_Synced(self._number(path)))
+            case SyncAll():
+                self._events.append(_Synced(None))
             case Mark():
                 pass
 
@@ -187,7 +193,7 @@ class Disk:
         durable, pending = list[int](), dict[int, _Named | _Filled]()
         for number, event in enumerate(self._events[:end]):
             if isinstance(event, _Synced):
-                synced = [each for each, waiting in pending.items() if event.number in waiting.owners]
+                synced = [each for each, waiting in pending.items() if event.is_of(waiting)]
                 for each in synced:
                     del pending[each]
                 durable += synced

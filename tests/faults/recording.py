@@ -80,13 +80,18 @@ class Sync:
 
 
 @dataclass(frozen=True)
+class SyncAll:
+    """Everything is durable that was done before."""
+
+
+@dataclass(frozen=True)
 class Mark:
     """Something that was told to somebody: what was done before is acknowledged."""
 
     text: str
 
 
-Change: TypeAlias = Make | Link | Rename | Remove | Write | Resize | Protect | Sync | Mark
+Change: TypeAlias = Make | Link | Rename | Remove | Write | Resize | Protect | Sync | SyncAll | Mark
 
 
 def record(
@@ -123,7 +128,7 @@ def replay(changes: list[Change], root: Path, copy: Path) -> None:
                 os.truncate(copy / path.relative_to(root), size)
             case Protect(path, mode):
                 (copy / path.relative_to(root)).chmod(mode)
-            case Sync() | Mark():
+            case Sync() | SyncAll() | Mark():
                 pass
 
 
@@ -272,6 +277,10 @@ def _sync(met: _Meeting) -> _Changes:
         yield Sync(met.path)
 
 
+def _sync_all(met: _Meeting) -> _Changes:
+    yield SyncAll()
+
+
 def _unknown(met: _Meeting) -> _Changes:
     raise AssertionError(f"{met.call} changes a file in a way that can't be recorded")
 
@@ -291,6 +300,7 @@ _KINDS: dict[str, Callable[[_Meeting], _Changes] | None] = {
     "fchmod": _protect,
     **dict.fromkeys(("chmod", "fchmodat", "fchmodat2"), _protect_path),
     **dict.fromkeys(("fsync", "fdatasync"), _sync),
+    "syncfs": _sync_all,
     **dict.fromkeys(
         ("creat", "truncate", "symlink", "symlinkat", "pwritev", "fallocate", "sendfile", "copy_file_range"), _unknown
     ),

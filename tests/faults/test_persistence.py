@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.persistence import Disk
-from tests.faults.recording import Change, Make, Remove, Rename, Resize, Sync, Write
+from tests.faults.recording import Change, Make, Remove, Rename, Resize, Sync, SyncAll, Write
 
 
 @pytest.fixture
@@ -57,6 +57,12 @@ def test_a_synced_file_in_a_synced_folder_is_there(disk: Disk, tmp_path: Path) -
     found = left(disk, tmp_path, Make(NEW), Write(NEW, 0, b"abc"), Sync(NEW), Sync(NEW.parent))
 
     assert found == {frozenset([OLD, ("folder/new", b"abc")])}
+
+
+def test_all_is_there_when_all_was_synced(disk: Disk, tmp_path: Path) -> None:
+    found = left(disk, tmp_path, Make(NEW), Write(NEW, 0, b"abc"), SyncAll(), Remove(ROOT / "old"))
+
+    assert found == {frozenset([OLD, ("folder/new", b"abc")]), frozenset([("folder/new", b"abc")])}
 
 
 def test_a_name_may_be_there_without_the_content(disk: Disk, tmp_path: Path) -> None:

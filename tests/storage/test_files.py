@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import os
 import stat
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -254,6 +258,49 @@ class TestRemoving:
         files.discard(tree / "top.txt", trash, "p1")
 
         assert sorted(path.name for path in trash.iterdir()) == ["p1", "p1~1"]
+
+
+class TestSyncingAFileSystem:
+    def test_is_done_where_the_folder_lies(self, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        synced = list[Path]()
+
+        def syncing(descriptor: int) -> None:
+            synced.append(Path(f"/dev/fd/{descriptor}").readlink())
+
+        monkeypatch.setattr(files, "_C", SimpleNamespace(syncfs=syncing))
+
+        files.sync_file_system(tree)
+
+        assert synced == [tree]
+
+    def test_is_done_of_all_where_the_system_knows_no_other_way(
+        self, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced = list[bool]()
+        monkeypatch.setattr(files, "_C", SimpleNamespace())
+        monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+
+        files.sync_file_system(tree)
+
+        assert synced == [True]
+
+    def test_that_fails_is_logged(
+        self, tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def failing(descriptor: int) -> int:
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+        monkeypatch.setattr(files, "_C", SimpleNamespace(syncfs=failing))
+
+        files.sync_file_system(tree)
+
+        assert "Input/output error" in caplog.text
+
+    def test_is_known_to_this_system(self, tree: Path) -> None:
+        files.sync_file_system(tree)
+
+        assert hasattr(files._C, "syncfs") == (sys.platform == "linux")
 
 
 def test_permissions_are_narrowed_to_those_of_a_new_folder(tree: Path, tmp_path: Path) -> None:
