@@ -38,6 +38,8 @@ class Database(sqlite3.Connection):
     """It has the triggers that keep the checksums of what it writes."""
     durable_version: int | None = None
     """The version of the catalog, as SQLite counts what others have committed, that is known to be durable."""
+    has_failed = False
+    """A call of its own has failed since, of which SQLite makes another version, too."""
 
     def __del__(self) -> None:
         # When its thread has ended. From Python 3.13 on, leaving that to the base class is a warning.
@@ -108,6 +110,7 @@ class Catalog:
                 yield connection
                 connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
+                connection.has_failed = True
                 _roll_back(connection)
                 if (interrupt := callbacks.interrupt_of(error)) is not None:
                     raise interrupt from None
@@ -127,11 +130,14 @@ class Catalog:
     def _make_durable(self, connection: Database) -> None:
         """Sync what others have committed since this connection looked last (invariant 3)."""
         version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != connection.durable_version:
+        if version == connection.durable_version:
+            return
+        # A sync that fails is never tried again: not this one, and none of SQLite's.
+        connection.durable_version, has_failed, connection.has_failed = version, connection.has_failed, False
+        if not has_failed:
             # Who may not read the journal changes nothing; without one nothing was ever committed.
             with suppress(FileNotFoundError, PermissionError):
                 files.sync_file(self._journal)
-            connection.durable_version = version
 
     def recover(self) -> None:
         """Roll back what is still open in this thread, because an interrupt was raised before its ``with`` had begun.
