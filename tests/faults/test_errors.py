@@ -97,9 +97,15 @@ def names_file(bench: Bench, outcome: Outcome) -> bool:
 
 
 def synced_again(outcome: Outcome) -> Path | None:
-    """Return a file that was synced although that had failed before, and nothing was written to it since."""
+    """Return a file that was synced although that had failed before, and nothing was written to it since.
+
+    A folder is synced again when other names are in it.
+    """
     struck = outcome.calls[-1]
-    if struck.name not in _SYNCS or struck.path.is_dir():
+    is_folder = struck.path.is_dir() or any(
+        call.path == struck.path and call.name in ("mkdir", "mkdirat") for call in outcome.calls
+    )
+    if struck.name not in _SYNCS or is_folder:
         return None
     for call in outcome.later:
         if call.path == struck.path and call.name in _REWRITES:
@@ -118,6 +124,8 @@ def test_a_sync_that_is_tried_again_is_found() -> None:
     assert found(sync) == Path("a")
     assert found(Call("fsync", Path("b"))) is None
     assert found(write, sync) is None
+    made = Outcome(verdicts.NOTHING, [Call("mkdirat", Path("a")), sync], True, [sync])
+    assert synced_again(made) is None  # a folder that is gone by now
 
 
 @pytest.mark.fault(Row.ERROR)
