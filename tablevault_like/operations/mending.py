@@ -27,10 +27,9 @@ from tablevault_like.operations import publication
 from tablevault_like.process.operation import View
 from tablevault_like.process.run import Run, instance_id_of
 from tablevault_like.references.keywords import Keyword
-from tablevault_like.storage import files, places, sealed
+from tablevault_like.storage import files, places, row_files, sealed
 from tablevault_like.storage.damage import Damage, checkpoint_error
 from tablevault_like.storage.row_damage import row_store_damage, salvage
-from tablevault_like.storage.row_reader import RowReader
 from tablevault_like.storage.rows import ARTIFACTS, FRAMES, LOST, RowStore
 
 log = logging.getLogger("tablevault_like")
@@ -42,7 +41,7 @@ def check_damage(view: View, folder: ProcessLayout, *, mends: bool) -> None:
     TVFileError if it was kept by a newer release.
     """
     process_id = folder.folder.name
-    _refuse_newer(folder)
+    row_files.refuse_unknown(folder.rows)
     row = processes.get(view.db, process_id)
     temporary = publication.get_temporary(view.db, row.arguments["table_name"], row.arguments["version"])
     found = _damage(view, folder, temporary)
@@ -69,7 +68,7 @@ def settle(run: Run) -> None:
 
 def mend(run: Run, table_name: str, version: str) -> None:
     """Bring back what a claimed process has kept, as far as it can be, and forget what of it is damaged."""
-    _refuse_newer(run.files)
+    row_files.refuse_unknown(run.files.rows)
     with run.journal.catalog.snapshot() as db:
         view = View(db, run.layout, run.now())
         temporary = publication.get_temporary(db, table_name, version)
@@ -95,17 +94,6 @@ def mend(run: Run, table_name: str, version: str) -> None:
     with run.journal.changing(run.process_id, run.epoch) as db:
         for line in told or [str(found[0])]:
             processes.add_event(db, run.process_id, "mended", line, now=run.now())
-
-
-def _refuse_newer(folder: ProcessLayout) -> None:
-    """Raise TVFileError for a row store of a newer release: that is not damaged."""
-    try:
-        RowReader.open(folder.rows).close()
-    except TVCheckpointError:
-        pass
-    except TVFileError as error:
-        if "version of tablevault_like" in str(error):
-            raise
 
 
 def _damage(view: View, folder: ProcessLayout, temporary: InstanceRecord) -> list[Damage]:

@@ -23,7 +23,6 @@ from tablevault_like.storage import files, pages, reach, row_files, rows, sums
 from tablevault_like.storage.damage import Damage, rows_told
 from tablevault_like.storage.patience import code
 
-_TIMEOUT = 10.0  # seconds
 _ROW_COLUMNS = 13
 _COST = 9
 """Where the cost is in a row, after its builder's number."""
@@ -39,7 +38,7 @@ def row_store_damage(path: Path) -> list[Damage]:
         return [Damage(path, "the file is missing" if not os.path.lexists(path) else "this is no file")]
     with forks.held_off(path):
         try:
-            with closing(row_files.connect(path, mode="ro", timeout=_TIMEOUT)) as connection:
+            with closing(row_files.connect(path, mode="ro", timeout=row_files.READ_SECONDS)) as connection:
                 # In one transaction: what is looked at stays as it is, and its writer waits for milliseconds a row.
                 connection.execute("BEGIN")
                 return _damage_in(path, connection)
@@ -188,7 +187,7 @@ def _sound_records(path: Path, builders: Collection[str]) -> _Found:
         return found
     try:
         # For writing, so that what a worker left half-done is undone.
-        with closing(row_files.connect(path, mode="rw", timeout=_TIMEOUT)) as connection:
+        with closing(row_files.connect(path, mode="rw", timeout=row_files.READ_SECONDS)) as connection:
             connection.text_factory = _text
             connection.execute("BEGIN")  # and never committed
             (version,) = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tablevault_like.errors import TVFileError
 from tablevault_like.release import __version__
-from tablevault_like.storage import callbacks, files, sums
+from tablevault_like.storage import callbacks, files, room, sums
 from tablevault_like.storage.damage import Damage, checkpoint_error
 from tablevault_like.storage.patience import code
+
+READ_SECONDS = 10.0
+"""How long whoever reads waits for somebody who commits."""
 
 SCHEMA_VERSION = 4
 _SUMS_SINCE = 4
@@ -154,22 +157,47 @@ def set_meta(connection: sqlite3.Connection, key: str, value: int | str) -> None
 
 def check_version(path: Path, connection: sqlite3.Connection) -> int:
     """Return the version of the file's format. Raises TVFileError for one that can't be read."""
+    version = _read_version(path, connection)
+    if not _is_known(version):
+        raise _format_error(path, version, _release(connection))
+    return version
+
+
+def refuse_unknown(path: Path) -> None:
+    """Raise TVFileError for a file whose format this release doesn't know. One that can't be read is another matter."""
+    try:
+        with closing(connect(path, mode="ro", timeout=READ_SECONDS)) as connection, told(path):
+            version = _read_version(path, connection)
+            release = "" if _is_known(version) else _release(connection)
+    except TVFileError:
+        return
+    if not _is_known(version):
+        raise _format_error(path, version, release)
+
+
+def _read_version(path: Path, connection: sqlite3.Connection) -> int:
     found = connection.execute("SELECT * FROM meta WHERE key = 'schema_version'").fetchone()
     version = None if found is None else found[1]
     if type(version) is not int or (len(found) > 2 and sums.sum_of(*found[:2]) != found[2]):
         raise checkpoint_error(
             path.parent.name, [Damage(path, f"the version of its format ({version!r}) isn't what was recorded")]
         )
-    if not _OLDEST <= version <= SCHEMA_VERSION:
-        what, way = "a newer", "Nothing was done, and the process stays as it is. Use that release, or a newer one."
-        if version < _OLDEST:
-            what, way = "an older", "Finish the process with that release, or stop it and start anew."
-        raise TVFileError(
-            f"The row store {path} was written by {what} version of tablevault_like{_release(connection)} (its format "
-            f"is {version}, this version knows {_OLDEST} to {SCHEMA_VERSION}). {way}",
-            path=path,
-        )
     return version
+
+
+def _is_known(version: int) -> bool:
+    return _OLDEST <= version <= SCHEMA_VERSION
+
+
+def _format_error(path: Path, version: int, release: str) -> TVFileError:
+    what, way = "a newer", "Nothing was done, and the process stays as it is. Use that release, or a newer one."
+    if version < _OLDEST:
+        what, way = "an older", "Finish the process with that release, or stop it and start anew."
+    return TVFileError(
+        f"The row store {path} was written by {what} version of tablevault_like{release} (its format is {version}, "
+        f"this version knows {_OLDEST} to {SCHEMA_VERSION}). {way}",
+        path=path,
+    )
 
 
 def _release(connection: sqlite3.Connection) -> str:
@@ -195,7 +223,9 @@ def told(path: Path, *, but_busy: bool = False) -> Iterator[None]:
         if found == sqlite3.SQLITE_BUSY and not but_busy:
             message = f"The row store {path} is busy: another program is writing it. Try again later."
         elif found in _DISK_CODES:
-            message = f"The row store {path} can't be read or written ({error}). {_DISK_CODES[found]}"
+            # A journal that can't be made for want of room: SQLite doesn't tell why.
+            way = _DISK_CODES[sqlite3.SQLITE_FULL if room.is_full(error, path.parent) else found]
+            message = f"The row store {path} can't be read or written ({error}). {way}"
         elif found in _DAMAGE_CODES or (not found and isinstance(error, sqlite3.OperationalError)):
             # Without a code: a text that isn't UTF-8.
             raise checkpoint_error(path.parent.name, [Damage(path, f"SQLite can't read it ({error})")]) from error

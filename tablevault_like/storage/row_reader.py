@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 EXHAUSTED = "exhausted "
 """What the keys of ``meta`` begin with that tell of which builders the source has nothing more."""
 
-_TIMEOUT = 10.0
 
 _VALUES = f"""
 SELECT iif(typeof(row) = 'integer', row, NULL), value, {sums.VALUE_OF_SUM} FROM rows
@@ -94,7 +93,7 @@ class RowReader:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open a store for reading only, whoever writes it. Raises TVFileError if it is missing or damaged."""
-        reader = cls(path, row_files.connect(path, mode="ro", timeout=_TIMEOUT))
+        reader = cls(path, row_files.connect(path, mode="ro", timeout=row_files.READ_SECONDS))
         try:
             with row_files.told(path):
                 version = row_files.check_version(path, reader._connection)

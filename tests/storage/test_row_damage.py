@@ -11,7 +11,7 @@ import pytest
 import tablevault_like
 from tablevault_like.errors import TVCheckpointError, TVFileError
 from tablevault_like.model import RowStatus
-from tablevault_like.storage import row_files, sums
+from tablevault_like.storage import room, row_files, sums
 from tablevault_like.storage.row_damage import row_store_damage, salvage
 from tablevault_like.storage.row_reader import RowReader, RowRecord
 from tablevault_like.storage.rows import RowStore
@@ -343,7 +343,7 @@ def test_a_newer_format_says_which_release_reads_it(path: Path, monkeypatch: pyt
         RowStore.create(newer, epoch=1).close()
     before = newer.read_bytes()
 
-    for opened in (RowStore.open, RowReader.open):
+    for opened in (RowStore.open, RowReader.open, row_files.refuse_unknown):
         with pytest.raises(TVFileError, match=r"newer version of tablevault_like, 7\.0 \(.* stays as it is"):
             opened(newer)
     assert newer.read_bytes() == before
@@ -355,6 +355,28 @@ def test_a_newer_format_that_names_no_release_is_told_all_the_same(path: Path) -
 
     with pytest.raises(TVFileError, match=r"newer version of tablevault_like \(its format is 5"):
         RowStore.open(path)
+
+
+def test_what_is_damaged_is_of_no_unknown_format(path: Path) -> None:
+    row_files.refuse_unknown(path)
+    change(path, "UPDATE meta SET value = 'x' WHERE key = 'schema_version'")
+    row_files.refuse_unknown(path)
+    path.write_bytes(b"nothing of SQLite's" * 100)
+    row_files.refuse_unknown(path)
+    path.unlink()
+    row_files.refuse_unknown(path)
+
+
+@pytest.mark.parametrize(("has_room", "way"), [(True, "Check that its folder exists"), (False, "The disk is full")])
+def test_what_can_not_be_opened_for_want_of_room_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, has_room: bool, way: str
+) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    monkeypatch.setattr(room, "_has_room", lambda folder: has_room)
+
+    with pytest.raises(TVFileError, match=way), row_files.told(path):
+        raise error
 
 
 def test_a_store_says_which_release_has_made_it(path: Path) -> None:

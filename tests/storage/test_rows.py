@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tablevault_like.errors import FencedError, TVFileError
 from tablevault_like.model import RowStatus
-from tablevault_like.storage import patience, row_reader
+from tablevault_like.storage import patience, row_files
 from tablevault_like.storage.row_reader import Counts, RowReader, RowRecord
 from tablevault_like.storage.rows import RowStore
 from tablevault_like.storage.sums import sum_of
@@ -333,7 +333,7 @@ def test_who_waits_for_a_busy_file_can_give_up(store: RowStore, path: Path, stat
 def test_a_reader_gives_up_on_a_file_that_stays_busy(
     store: RowStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_reader, "_TIMEOUT", 0.01)
+    monkeypatch.setattr(row_files, "READ_SECONDS", 0.01)
 
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
