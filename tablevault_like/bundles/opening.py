@@ -107,7 +107,7 @@ def damage(
 def _damaged_files(place: InstanceLayout, listed: tuple[Listed, ...], *, contents: bool) -> Iterator[Damage]:
     wanted = {each.name: each for each in listed}
     there = {path.relative_to(place.folder).as_posix() for path in _below(place.folder)}
-    draft = f"{artifacts.draft_of(place.artifacts).name}/"  # a worker may have died while it shared files
+    draft = artifacts.draft_of(place.artifacts).name  # a worker may have died while it shared files
     for name in sorted(wanted.keys() | there):
         path = place.folder / name
         if name not in there:
@@ -116,7 +116,7 @@ def _damaged_files(place: InstanceLayout, listed: tuple[Listed, ...], *, content
             yield Damage(path, f"it is {'a link' if path.is_symlink() else 'no regular file'}")
         elif name in wanted and (why := _damage_of(path, wanted[name], contents=contents)) is not None:
             yield Damage(path, why)
-        elif name not in wanted and not name.startswith(draft):
+        elif name not in wanted and name.partition("/")[0] != draft:
             yield Damage(path, "it was not in the bundle")
 
 

@@ -148,6 +148,18 @@ def test_a_link_in_the_place_of_a_file_is_told(scene: Scene, tmp_path: Path) -> 
     assert scene.refused() == path
 
 
+@pytest.mark.parametrize("name", ["content/artifacts.new", "content/artifacts.new/ape.txt"])
+def test_what_a_worker_left_that_died_while_it_shared_artifacts_is_no_damage(scene: Scene, name: str) -> None:
+    left = scene.kill(UNPLACED) / name
+    left.parent.mkdir(exist_ok=True)
+    left.write_text("a draft")
+
+    assert scene.vault().check().ok
+    scene.vault().import_instance(scene.bundle, process_id=ID, with_code=True)
+
+    states.assert_sound(scene.vault_dir)
+
+
 @pytest.mark.parametrize(("name", "damage"), [("table.parquet", flip), ("artifacts/ape.txt", Path.unlink)])
 def test_what_has_its_place_already_is_told(scene: Scene, name: str, damage: Callable[[Path], object]) -> None:
     scene.kill(PLACED)
