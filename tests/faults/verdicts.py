@@ -54,6 +54,7 @@ class Caught:
     """How many processes are recorded besides: those of whoever came before."""
     is_named: bool = False
     """Whether somebody means to come back to it: not, if it is a rival's that has died in its turn."""
+    operation: str | None = None
 
     @property
     def wanted(self) -> End:
@@ -79,13 +80,16 @@ def catch(bench: Bench) -> Caught:
     shutil.copytree(bench.vault_dir / "metadata", seen, ignore=shutil.ignore_patterns("trash", "staging"))
     try:
         with closing(sqlite3.connect(seen / "catalog.sqlite")) as db:
-            found = db.execute("SELECT process_id, state, stop_intent, named FROM processes ORDER BY number").fetchall()
+            found = db.execute(
+                "SELECT process_id, state, stop_intent, named, operation FROM processes ORDER BY number"
+            ).fetchall()
         new = [row for row in found if row[0] not in bench.known]
         if not new:
             return Caught(None)
-        process_id, state, intent, is_named = new[-1]
+        process_id, state, intent, is_named, operation = new[-1]
         recorded = frozenset(_recorded(Layout(bench.vault_dir), seen / "processes" / process_id))
-        return Caught(State(state), intent == StopIntent.MATERIALIZE, recorded, len(new) - 1, bool(is_named))
+        is_kept = intent == StopIntent.MATERIALIZE
+        return Caught(State(state), is_kept, recorded, len(new) - 1, bool(is_named), operation)
     finally:
         shutil.rmtree(seen)
 
@@ -108,7 +112,7 @@ def judge(bench: Bench, caught: Caught, then: Next) -> str | None:
     if not came.returned:
         return f"{then} raised: {came.error}"
     wanted = _wanted(caught, then)
-    if (said := differs(bench, caught, wanted)) is not None:
+    if (said := differs(bench, caught, wanted)) is not None and not _is_as_a_rival_left_it(bench, caught):
         return f"{then}, {_told(caught)}: not {wanted}: {said}"
     return _judge_calls(bench, caught, then, called, calls.take())
 
@@ -196,8 +200,7 @@ def _judge_rival(bench: Bench, caught: Caught, came: Ending, called: list[str]) 
     """Judge a vault to which somebody came who needs the locks, and then whoever restarts what is dead."""
     told = _told(caught)
     if caught.others:
-        end = bench.end()
-        return None if end in (End.UNCHANGED, End.DONE) else f"{Next.RIVAL}, {told}: {end}"
+        return None if _is_as_a_rival_left_it(bench, caught) else f"{Next.RIVAL}, {told}: {bench.end()}"
     if caught.is_live and caught.is_named:
         if "TVLockError" not in came.raised:
             return f"{Next.RIVAL}, {told}: got a lock that is held: {came.error or 'returned'}"
@@ -215,6 +218,16 @@ def _judge_rival(bench: Bench, caught: Caught, came: Ending, called: list[str]) 
     else:
         said = "; ".join([*states.unsound(bench.vault_dir), *bench.differences(wanted)]) or None
     return said and f"{Next.RIVAL}, {told}: {said}"
+
+
+def _is_as_a_rival_left_it(bench: Bench, caught: Caught) -> bool:
+    """Tell whether a rival has died in between, and the vault is one that could come of that."""
+    if not caught.others and caught.operation in (None, library.BY_NAME[bench.operation].kind):
+        return False
+    if bench.end() in (End.UNCHANGED, End.DONE):
+        return True
+    shapes = [shape for shape in bench.rivals if shape is not None]
+    return not states.unsound(bench.vault_dir) and any(not bench.differences(shape) for shape in shapes)
 
 
 def _judge_calls(bench: Bench, caught: Caught, then: Next, called: list[str], later: list[str]) -> str | None:
