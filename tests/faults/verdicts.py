@@ -310,9 +310,12 @@ def _partial_differences(bench: Bench, caught: Caught) -> Iterable[str]:
     now, then = [_without_instances(states.without(each, places), numbers) for each in (found, before)]
     now, then = states.without_times(now), states.without_times(then)
     yield from states.differences(now, then)
-    yield from states.differences(
-        tracing.aside(lambda: _cells(bench.vault_dir, made["instance_id"])).value_or_raise(), _expected_cells(caught)
-    )
+    cells = tracing.aside(lambda: _cells(bench.vault_dir, made["instance_id"])).value_or_raise()
+    recorded = caught.recorded
+    if caught.state is State.MATERIALIZED:
+        # Some of what it had recorded may have been removed already: then the cells tell of more.
+        recorded |= frozenset(_calls_behind(cells))
+    yield from states.differences(cells, _expected_cells(recorded))
 
 
 def _without_instances(found: states.State, numbers: set[int]) -> states.State:
@@ -331,11 +334,20 @@ def _cells(vault_dir: Path, instance_id: str) -> dict[str, list[object]]:
     return {str(name): [None if pd.isna(cell) else cell for cell in frame[name]] for name in frame}
 
 
-def _expected_cells(caught: Caught) -> dict[str, list[object]]:
-    words = [word for index, word in enumerate(WORDS) if call("words_index", index) in caught.recorded]
+def _calls_behind(cells: dict[str, list[object]]) -> Iterator[str]:
+    """Yield the calls that have made what is in the cells."""
+    for index, word in enumerate(cells["word"]):
+        yield call("words_index", index)
+        yield from (f"{builder} {word}" for builder in ("shout", "page") if cells[builder][index] is not None)
+    if any(cell is not None for cell in cells["length"]):
+        yield "length"
+
+
+def _expected_cells(recorded: frozenset[str]) -> dict[str, list[object]]:
+    words = [word for index, word in enumerate(WORDS) if call("words_index", index) in recorded]
     return {
         "word": list(words),
-        "shout": [word.upper() if f"shout {word}" in caught.recorded else None for word in words],
-        "page": [f"{word}.txt" if f"page {word}" in caught.recorded else None for word in words],
-        "length": [len(word) if "length" in caught.recorded else None for word in words],
+        "shout": [word.upper() if f"shout {word}" in recorded else None for word in words],
+        "page": [f"{word}.txt" if f"page {word}" in recorded else None for word in words],
+        "length": [len(word) if "length" in recorded else None for word in words],
     }
