@@ -98,7 +98,7 @@ def _write(path: Path, fields: Mapping[str, object]) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     descriptor = reach.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with files.naming(path), os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
 
 
