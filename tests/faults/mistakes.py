@@ -96,7 +96,7 @@ def _instance_is_placed_after_the_commit() -> None:
     WriteInstance.finish = finishing  # type: ignore[method-assign]
 
 
-@_found_by(Trial(_MODEL, "create_code_module", points=2_000))
+@_found_by(Trial(_MODEL, "execute_instance", points=400))
 def _file_is_renamed_before_it_is_synced() -> None:
     """A file is renamed before it is synced."""
     replace = files.replace
