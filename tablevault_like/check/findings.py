@@ -84,6 +84,50 @@ class Finding:
         return f"{self.where}: {self.what} {self.to_do}"
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What findings are about: they share these names, and their paths are told relative to ``root``."""
+
+    root: Path
+    table_name: str | None = None
+    instance_id: str | None = None
+    process_id: str | None = None
+
+    def finding(
+        self,
+        kind: Kind,
+        path: Path,
+        what: str,
+        to_do: str,
+        *,
+        mended: str | None = None,
+        has_weight: bool | None = None,
+        trace: object = None,
+    ) -> Finding:
+        """Return a finding about what stands at a path, or should."""
+        return Finding(
+            kind=kind,
+            where=shown(path, self.root),
+            what=what,
+            to_do=to_do,
+            table_name=self.table_name,
+            instance_id=self.instance_id,
+            process_id=self.process_id,
+            mended=mended,
+            has_weight=has_weight,
+            trace=trace,
+        )
+
+    def unchecked(self, path: Path, error: OSError, name: str = "It") -> Finding:
+        """Return that nothing is known of what stands at a path, which has a ``name`` in the sentence."""
+        return self.finding(
+            Kind.UNCHECKED,
+            path,
+            f"{name} can't be looked at ({told(error)}).",
+            "Check its permissions, and the disk; then check again.",
+        )
+
+
 COLUMNS = (
     "kind",
     "severity",

@@ -15,7 +15,7 @@ from typing import Any
 
 from tablevault_like.check.damage import sentence
 from tablevault_like.check.facts import KnownInstance
-from tablevault_like.check.findings import Finding, Kind, shown, told
+from tablevault_like.check.findings import About, Finding, Kind, shown, told
 from tablevault_like.check.looking import FILE, FOLDER, IS_LINK, LINK, MISSING, PUT_IT_THERE, entries, kind_of, links
 from tablevault_like.errors import TableVaultError, TVFileError
 from tablevault_like.layout import InstanceLayout
@@ -66,7 +66,7 @@ class InstanceCheck:
         try:
             found = sorted(os.scandir(place.builders), key=lambda entry: entry.name)
         except OSError as error:
-            yield self._unchecked(place.builders, error)
+            yield self._about.unchecked(place.builders, error)
             return
         for entry in found:
             path = Path(entry.path)
@@ -94,7 +94,7 @@ class InstanceCheck:
         try:
             folders = result_folders(self.place)
         except OSError as error:
-            yield self._unchecked(self.place.results, error)
+            yield self._about.unchecked(self.place.results, error)
             return
         for folder in folders:
             where = shown(folder, self.root)
@@ -201,13 +201,11 @@ class InstanceCheck:
         own = self.place.manifest.name
         for name, kind in _walk(self.place.folder, ""):
             if name != own and name not in listed and not (kind in (FOLDER, LINK) and name in folders):
-                yield Finding(
-                    kind=Kind.UNKNOWN,
-                    where=shown(self.place.folder / name, self.root),
-                    what="It lies in a materialized instance, and its manifest doesn't have it.",
-                    to_do="Move it away: an instance never changes.",
-                    table_name=self.table_name,
-                    instance_id=self.known.instance_id,
+                yield self._about.finding(
+                    Kind.UNKNOWN,
+                    self.place.folder / name,
+                    "It lies in a materialized instance, and its manifest doesn't have it.",
+                    "Move it away: an instance never changes.",
                     has_weight=True,
                 )
 
@@ -237,31 +235,17 @@ class InstanceCheck:
             return f"Restore it from a backup, or {delete}."
         return f"Restore it from a backup or from a bundle of the instance, or {delete}."
 
-    def _corrupt(self, path: Path, what: str, to_do: str, *, weight: bool | None = None) -> Finding:
-        return Finding(
-            kind=Kind.CORRUPTION,
-            where=shown(path, self.root),
-            what=what,
-            to_do=to_do,
-            table_name=self.table_name,
-            instance_id=self.known.instance_id,
-            has_weight=weight,
-        )
+    @property
+    def _about(self) -> About:
+        return About(self.root, self.table_name, self.known.instance_id)
 
-    def _unchecked(self, path: Path, error: OSError) -> Finding:
-        return Finding(
-            kind=Kind.UNCHECKED,
-            where=shown(path, self.root),
-            what=f"It can't be looked at ({told(error)}).",
-            to_do="Check its permissions, and the disk; then check again.",
-            table_name=self.table_name,
-            instance_id=self.known.instance_id,
-        )
+    def _corrupt(self, path: Path, what: str, to_do: str, *, weight: bool | None = None) -> Finding:
+        return self._about.finding(Kind.CORRUPTION, path, what, to_do, has_weight=weight)
 
     def _of_error(self, path: Path, error: OSError, to_do: str) -> Finding:
         kind = kind_of(path)
         if kind in (FILE, FOLDER) and not isinstance(error, TVFileError):
-            return self._unchecked(path, error)
+            return self._about.unchecked(path, error)
         what = "It is missing." if kind == MISSING else f"It is {kind}, and should be a file."
         return self._corrupt(path, what, to_do)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tablevault_like.check import damage
 from tablevault_like.check.databases import Unreadable, reading
 from tablevault_like.check.facts import Facts, KnownProcess
-from tablevault_like.check.findings import Finding, Kind, shown, told
+from tablevault_like.check.findings import About, Finding, Kind, told
 from tablevault_like.check.looking import FOLDER, IS_LINK, MISSING, PUT_IT_THERE, kind_of, links
 from tablevault_like.check.tables import place_of
 from tablevault_like.layout import ProcessLayout
@@ -49,13 +49,12 @@ def find_in_states(facts: Facts) -> Iterator[Finding]:
             yield from _find_left(facts, process, is_child=is_child)
     for waiter in facts.waiters:
         if not waiter.is_alive:
-            yield Finding(
-                kind=Kind.UNFINISHED,
-                where=_where(facts, waiter.process_id),
-                what="Its worker died while the process waited for its locks.",
-                to_do="Nobody waits for it. It is forgotten when the vault is next restarted, or by "
-                "check(repair=True).",
-                process_id=waiter.process_id,
+            about = About(facts.layout.root, process_id=waiter.process_id)
+            yield about.finding(
+                Kind.UNFINISHED,
+                facts.layout.process(waiter.process_id).folder,
+                "Its worker died while the process waited for its locks.",
+                "Nobody waits for it. It is forgotten when the vault is next restarted, or by check(repair=True).",
                 mended="It was forgotten.",
             )
 
@@ -226,17 +225,6 @@ def _finding(
     path: Path | None = None,
     mended: str | None = None,
 ) -> Finding:
-    where = _where(facts, process.process_id) if path is None else shown(path, facts.layout.root)
-    return Finding(
-        kind=kind,
-        where=where,
-        what=what,
-        to_do=to_do,
-        table_name=process.table_name,
-        process_id=process.process_id,
-        mended=mended,
-    )
-
-
-def _where(facts: Facts, process_id: str) -> str:
-    return shown(facts.layout.process(process_id).folder, facts.layout.root)
+    about = About(facts.layout.root, process.table_name, process_id=process.process_id)
+    path = facts.layout.process(process.process_id).folder if path is None else path
+    return about.finding(kind, path, what, to_do, mended=mended)

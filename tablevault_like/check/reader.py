@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import tablevault_like.operations  # noqa: F401 - registers every operation
 from tablevault_like.catalog import catalog, schema, tables
@@ -17,7 +16,7 @@ from tablevault_like.check import databases
 from tablevault_like.check.damage import sentence
 from tablevault_like.check.databases import Unreadable
 from tablevault_like.check.facts import Facts, HeldLock, KnownInstance, KnownProcess, KnownTable, KnownWaiter
-from tablevault_like.check.findings import Finding, Kind, shown, told
+from tablevault_like.check.findings import About, Finding, Kind, told
 from tablevault_like.check.rules import (
     BrokenRule,
     check_table,
@@ -73,16 +72,19 @@ def _add_damage(facts: Facts) -> None:
 def _file_finding(layout: Layout, error: Unreadable) -> Finding:
     if error.is_damaged:
         return _corrupt(layout, f"The catalog is lost or damaged: {error}.", REBUILD)
-    return Finding(
-        kind=Kind.UNCHECKED,
-        where=shown(layout.catalog, layout.root),
-        what=f"The catalog wasn't read: {error}.",
-        to_do="Check its permissions, and who uses it; then check again.",
+    return About(layout.root).finding(
+        Kind.UNCHECKED,
+        layout.catalog,
+        f"The catalog wasn't read: {error}.",
+        "Check its permissions, and who uses it; then check again.",
     )
 
 
-def _corrupt(layout: Layout, what: str, to_do: str, **fields: Any) -> Finding:
-    return Finding(kind=Kind.CORRUPTION, where=shown(layout.catalog, layout.root), what=what, to_do=to_do, **fields)
+def _corrupt(
+    layout: Layout, what: str, to_do: str, *, process_id: str | None = None, mended: str | None = None
+) -> Finding:
+    about = About(layout.root, process_id=process_id)
+    return about.finding(Kind.CORRUPTION, layout.catalog, what, to_do, mended=mended)
 
 
 class _Reader:
@@ -105,8 +107,10 @@ class _Reader:
         for table in ("vault", "events"):
             self._rows(table, lambda row: None)
 
-    def _add(self, what: str, to_do: str = REBUILD, **fields: Any) -> None:
-        self._facts.findings.append(_corrupt(self._layout, what, to_do, **fields))
+    def _add(
+        self, what: str, to_do: str = REBUILD, *, process_id: str | None = None, mended: str | None = None
+    ) -> None:
+        self._facts.findings.append(_corrupt(self._layout, what, to_do, process_id=process_id, mended=mended))
 
     # --- the file as a whole
 
@@ -122,12 +126,12 @@ class _Reader:
             return False
         if self._version > schema.VERSION:
             self._facts.findings.append(
-                Finding(
-                    kind=Kind.UNCHECKED,
-                    where=shown(self._layout.catalog, self._layout.root),
-                    what=f"The catalog has version {self._version}, and this release of tablevault_like knows "
+                About(self._layout.root).finding(
+                    Kind.UNCHECKED,
+                    self._layout.catalog,
+                    f"The catalog has version {self._version}, and this release of tablevault_like knows "
                     f"{schema.VERSION}.",
-                    to_do="Install the newer release that wrote it. If there is none, the number is damaged: restore "
+                    "Install the newer release that wrote it. If there is none, the number is damaged: restore "
                     "the catalog from a backup, or make it anew with tvl check --rebuild-catalog --force.",
                 )
             )
@@ -193,7 +197,7 @@ class _Reader:
             parent = process.parent_id
             if parent is not None and parent not in facts.live and parent not in facts.ended:
                 self._add(
-                    f"Process {process.process_id!r} is below {parent!r}, which there is none.",
+                    f"Process {process.process_id!r} is a child of {parent!r}, and there is no such process.",
                     process_id=process.process_id,
                 )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tablevault_like.check.facts import Facts
-from tablevault_like.check.findings import Finding, Kind, shown, told
+from tablevault_like.check.findings import About, Finding, Kind, told
 from tablevault_like.check.looking import (
     FILE,
     FOLDER,
@@ -50,6 +50,10 @@ class SurroundingsCheck:
         yield from self._find_in_trash()
 
     @property
+    def _about(self) -> About:
+        return About(self._layout.root)
+
+    @property
     def _layout(self) -> Layout:
         return self.facts.layout
 
@@ -58,9 +62,9 @@ class SurroundingsCheck:
         layout = self._layout
         for path in (layout.metadata, layout.catalog.with_name(layout.catalog.name + _SIDECAR), layout.description):
             if kind_of(path) == LINK:
-                yield self._finding(Kind.CORRUPTION, path, IS_LINK, PUT_IT_THERE)
+                yield self._about.finding(Kind.CORRUPTION, path, IS_LINK, PUT_IT_THERE)
         if kind_of(layout.reserve) not in (FILE, MISSING):
-            yield self._finding(
+            yield self._about.finding(
                 Kind.CORRUPTION,
                 layout.reserve,
                 f"There is {kind_of(layout.reserve)} where the file should be that keeps room for a full disk.",
@@ -70,7 +74,7 @@ class SurroundingsCheck:
             inside = layout.code_functions.resolve()
             for path in links(layout.code_functions):
                 if not _leads_into(path, inside):
-                    yield self._finding(
+                    yield self._about.finding(
                         Kind.CORRUPTION,
                         path,
                         "It is a link that leads out of the folder of code modules, so no builder can use it.",
@@ -90,7 +94,7 @@ class SurroundingsCheck:
         else:
             what = "isn't what it should be"
         if found.strip() != wanted.strip():
-            yield self._finding(
+            yield self._about.finding(
                 Kind.CORRUPTION,
                 marker,
                 f"The file that marks the vault {what}.",
@@ -105,7 +109,7 @@ class SurroundingsCheck:
             if path.name in known:
                 continue
             if path.name in self.facts.deleted_folders and kind_of(path) == FOLDER:
-                yield self._finding(
+                yield self._about.finding(
                     Kind.UNFINISHED,
                     path,
                     "The folder of a deleted table isn't in the trash yet.",
@@ -114,7 +118,7 @@ class SurroundingsCheck:
                     trace=identity(path),
                 )
             elif kind_of(path) == FOLDER and (held := _instances_in(path)):
-                yield self._finding(
+                yield self._about.finding(
                     Kind.UNKNOWN,
                     path,
                     f"The catalog knows of no such table, and {held} lies in it.",
@@ -136,7 +140,7 @@ class SurroundingsCheck:
     def _find_in_code(self) -> Iterator[Finding]:
         folder = self._layout.code_functions
         if (kind := kind_of(folder)) == MISSING:
-            yield self._finding(
+            yield self._about.finding(
                 Kind.UNFINISHED,
                 folder,
                 "The folder for code modules is missing.",
@@ -144,7 +148,7 @@ class SurroundingsCheck:
                 mended="It was made.",
             )
         elif kind != FOLDER:
-            yield self._finding(
+            yield self._about.finding(
                 Kind.CORRUPTION, folder, f"There is {kind} where the code modules should be.", "Put a folder there."
             )
 
@@ -156,7 +160,7 @@ class SurroundingsCheck:
             if drafts.is_draft(path, layout.catalog):
                 if drafts.is_held(path):
                     continue
-                yield self._finding(
+                yield self._about.finding(
                     Kind.LITTER,
                     path,
                     "A rebuild of the catalog was cut short.",
@@ -170,7 +174,7 @@ class SurroundingsCheck:
     def _find_in_processes(self) -> Iterator[Finding]:
         folder = self._layout.processes
         if kind_of(folder) not in (FOLDER, MISSING):
-            yield self._finding(
+            yield self._about.finding(
                 Kind.CORRUPTION,
                 folder,
                 f"There is {kind_of(folder)} where the folders of processes should be.",
@@ -195,7 +199,7 @@ class SurroundingsCheck:
             found = {each.name for each in entries(path)}
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
-                yield self._unchecked(path, error)
+                yield self._about.unchecked(path, error)
             return
         is_named = self.facts.ended.get(path.name)
         kept = {place.output_log.name} | ({place.worker_lock.name} if is_named else set())
@@ -204,7 +208,7 @@ class SurroundingsCheck:
         if found and place.worker_lock.name not in found:
             yield self._stranger(path)
             return
-        yield self._finding(
+        yield replace(self._about, process_id=path.name).finding(
             Kind.LITTER,
             path,
             "A process that has ended has left this."
@@ -212,14 +216,13 @@ class SurroundingsCheck:
             else "A process that was killed before it was recorded has left this.",
             "It is removed when the vault is next restarted, or by check(repair=True).",
             mended="It was removed.",
-            process_id=path.name,
             trace=identity(path),
         )
 
     def _find_in_trash(self) -> Iterator[Finding]:
         folder = self._layout.trash
         if kind_of(folder) not in (FOLDER, MISSING):
-            yield self._finding(
+            yield self._about.finding(
                 Kind.CORRUPTION, folder, f"There is {kind_of(folder)} where the trash should be.", "Put a folder there."
             )
             return
@@ -247,43 +250,12 @@ class SurroundingsCheck:
             return []  # it is told elsewhere, or there is nothing in it
 
     def _stranger(self, path: Path) -> Finding:
-        return self._finding(
+        return self._about.finding(
             Kind.UNKNOWN,
             path,
             "It isn't the vault's own.",
             "Move it away, unless it is meant to be there: it is never touched.",
             trace=identity(path),
-        )
-
-    def _unchecked(self, path: Path, error: OSError) -> Finding:
-        return self._finding(
-            Kind.UNCHECKED,
-            path,
-            f"It can't be looked at ({told(error)}).",
-            "Check its permissions, and the disk; then check again.",
-        )
-
-    def _finding(
-        self,
-        kind: Kind,
-        path: Path,
-        what: str,
-        to_do: str,
-        *,
-        mended: str | None = None,
-        has_weight: bool | None = None,
-        process_id: str | None = None,
-        trace: object = None,
-    ) -> Finding:
-        return Finding(
-            kind=kind,
-            where=shown(path, self._layout.root),
-            what=what,
-            to_do=to_do,
-            process_id=process_id,
-            mended=mended,
-            has_weight=has_weight,
-            trace=trace,
         )
 
 

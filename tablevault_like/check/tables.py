@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault_like.check.facts import Facts, KnownTable
-from tablevault_like.check.findings import Finding, Kind, shown, told
+from tablevault_like.check.findings import About, Finding, Kind, told
 from tablevault_like.check.looking import FOLDER, MISSING, entries, identity, kind_of
 from tablevault_like.layout import InstanceLayout, Layout, TableLayout, is_instance_folder
 from tablevault_like.model import Resource
@@ -41,7 +41,7 @@ class TableCheck:
             if kind == MISSING and not self.table.instances:
                 yield self._unfinished(folder, "The table's folder isn't made yet.")
             else:
-                yield self._finding(
+                yield self._about.finding(
                     Kind.CORRUPTION, folder, f"The folder of the table is {kind}.", "Restore it from a backup."
                 )
             return
@@ -50,18 +50,17 @@ class TableCheck:
         try:
             found = entries(folder)
         except OSError as error:
-            yield self._finding(
-                Kind.UNCHECKED,
-                folder,
-                f"The folder of the table can't be looked at ({told(error)}).",
-                "Check its permissions, and the disk; then check again.",
-            )
+            yield self._about.unchecked(folder, error, "The folder of the table")
             return
         yield from self._find_strangers(found)
         yield from self._find_in_description()
         yield from self._find_active()
         if not self.table.record.allow_multiple_artifacts:
             yield from self._find_in_view()
+
+    @property
+    def _about(self) -> About:
+        return About(self.facts.layout.root, self.table.name)
 
     @property
     def _place(self) -> TableLayout:
@@ -79,7 +78,7 @@ class TableCheck:
             if path.name in known:
                 continue
             if not is_instance_folder(path.name) or kind_of(path) != FOLDER:
-                yield self._finding(
+                yield self._about.finding(
                     Kind.UNKNOWN,
                     path,
                     "It lies in the folder of a table, and isn't the vault's own.",
@@ -87,7 +86,7 @@ class TableCheck:
                 )
             elif self._is_free:  # else whoever works in the table may have placed it, and be about to publish it
                 whole = kind_of(InstanceLayout(path).manifest) != MISSING
-                yield self._finding(
+                yield self._about.finding(
                     Kind.LITTER,
                     path,
                     f"The catalog knows of no such instance{', which is whole' if whole else ''}: whoever made it was "
@@ -100,7 +99,7 @@ class TableCheck:
     def _find_active(self) -> Iterator[Finding]:
         active = [each.instance_id for each in self.table.instances if each.active]
         if self.table.record.has_side_effects and len(active) > 1:
-            yield self._finding(
+            yield self._about.finding(
                 Kind.CORRUPTION,
                 self._place.folder,
                 f"The table has side effects, and {len(active)} of its instances are active instead of one.",
@@ -159,29 +158,7 @@ class TableCheck:
             )
 
     def _unfinished(self, path: Path, what: str, *, trace: object = None) -> Finding:
-        return self._finding(Kind.UNFINISHED, path, what, _REPAIR, mended="It was done.", trace=trace)
-
-    def _finding(
-        self,
-        kind: Kind,
-        path: Path,
-        what: str,
-        to_do: str,
-        *,
-        mended: str | None = None,
-        has_weight: bool | None = None,
-        trace: object = None,
-    ) -> Finding:
-        return Finding(
-            kind=kind,
-            where=shown(path, self.facts.layout.root),
-            what=what,
-            to_do=to_do,
-            table_name=self.table.name,
-            mended=mended,
-            has_weight=has_weight,
-            trace=trace,
-        )
+        return self._about.finding(Kind.UNFINISHED, path, what, _REPAIR, mended="It was done.", trace=trace)
 
 
 def _read_description(raw: bytes) -> Mapping[str, object]:
