@@ -106,7 +106,7 @@ class Catalog:
                     connection.keeps_sums = True
                 # Inside, because an interrupt that arrives meanwhile is raised as soon as this returns.
                 connection.execute(begin)
-                self._make_durable(connection)
+                self._sync_others(connection)
                 yield connection
                 connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
@@ -127,7 +127,7 @@ class Catalog:
                 _roll_back(connection)
                 raise
 
-    def _make_durable(self, connection: Database) -> None:
+    def _sync_others(self, connection: Database) -> None:
         """Sync what others have committed since this connection looked last (invariant 3)."""
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version == connection.durable_version:
