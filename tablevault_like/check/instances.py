@@ -6,7 +6,6 @@ Nothing in it is run, unpickled or imported, and no link in it is followed.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tablevault_like.errors import TableVaultError, TVFileError
 from tablevault_like.layout import InstanceLayout
 from tablevault_like.model import Column
 from tablevault_like.storage import files
+from tablevault_like.storage.documents import parsed
 
 _CHUNK = 1 << 20
 _TOLD_FILES = 20
@@ -124,9 +124,9 @@ class InstanceCheck:
             )
             return
         try:
-            said = json.loads(raw)
+            said = parsed(raw)
             listed = _listed(said)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             yield self._corrupt(manifest, f"The manifest can't be read ({told(error)}).", self._restore)
             return
         yield from self._find_differences(said)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import sqlite3
@@ -31,8 +30,10 @@ from tablevault_like.model import (
 from tablevault_like.process.memory import Memory
 from tablevault_like.process.operation import REGISTRY, rebuild
 from tablevault_like.storage import files
+from tablevault_like.storage.documents import described, parsed
 
 _LONGEST = 1 << 30
+_LONGEST_DESCRIPTION = 1 << 24
 _COPY = re.compile(r"~[0-9]+\Z")
 
 
@@ -115,7 +116,7 @@ class Remains:
 def find(layout: Layout) -> Remains:
     """Look at all of a vault but its catalog. Nothing is changed."""
     remains = Remains()
-    said = _read_yaml(layout.description) or {}
+    said = _description(layout.description)
     remains.vault = {key: value for key, value in said.items() if isinstance(value, str)}
     if not remains.vault:
         remains.notes.append("The description of the vault isn't known any more.")
@@ -156,11 +157,10 @@ def _renamed(table: FoundTable, name: str) -> FoundTable:
 def _table(layout: Layout, path: Path, remains: Remains) -> FoundTable | None:
     """Return the table that a folder is, None if it isn't one."""
     place = TableLayout(path)
-    said = _read_yaml(place.description)
+    said = _description(place.description)
     instances = tuple(_instances(layout, path, remains))
-    if not instances and not (said and "table" in said):
+    if not instances and "table" not in said:
         return None
-    said = said or {}
     name = said.get("table")
     if not _is_table_name(name):
         name = _COPY.sub("", path.name)
@@ -209,7 +209,7 @@ def _instances(layout: Layout, folder: Path, remains: Remains) -> Iterator[Found
         place = InstanceLayout(path)
         try:
             yield _temporary(place) if path.name.startswith(TEMP_PREFIX) else _materialized(place, path.name)
-        except (TableVaultError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (TableVaultError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             remains.notes.append(
                 f"{shown(path, layout.root)} is left out: its manifest can't be read ({told(error)}). Restore it from "
                 "a backup and begin again, or move it away."
@@ -219,7 +219,7 @@ def _instances(layout: Layout, folder: Path, remains: Remains) -> Iterator[Found
 def _read_manifest(path: Path) -> tuple[dict[str, Any], bytes]:
     with files.opened(path) as descriptor, open(descriptor, "rb", closefd=False) as file:
         raw = file.read(min(os.fstat(descriptor).st_size, _LONGEST))
-    return json.loads(raw), raw
+    return parsed(raw), raw
 
 
 def _materialized(place: InstanceLayout, instance_id: str) -> FoundInstance:
@@ -245,7 +245,7 @@ def _materialized(place: InstanceLayout, instance_id: str) -> FoundInstance:
 
 
 def _temporary(place: InstanceLayout) -> FoundInstance:
-    said = _read_yaml(place.description) or {}
+    said = _description(place.description)
     made = said.get("created_at")
     builders = entries(place.builders) if kind_of(place.builders) == FOLDER else []
     edited = said.get("external_edit")
@@ -281,7 +281,7 @@ def _deletions(layout: Layout, known: Collection[str]) -> Iterator[FoundDeletion
             process_id = name if instance is None else name.removesuffix(f"-{instance.instance_id}")
             table = None if instance is not None else _table(layout, path, Remains())
             check_process_id(process_id)
-        except (TableVaultError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (TableVaultError, OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # what it was can't be told: it stays where it is
         if instance is not None and process_id not in known:
             yield FoundDeletion(process_id, None, table_name, (instance,), path.lstat().st_ctime)
@@ -369,17 +369,13 @@ def _steps(place: ProcessLayout) -> tuple[str, ...]:
 # --- reading
 
 
-def _read_yaml(path: Path) -> dict[str, Any] | None:
-    """Return what a description says, None if there is none that can be read."""
-    import yaml  # it takes long to import
-
+def _description(path: Path) -> dict[str, Any]:
+    """Return what a description says; nothing, if there is none that can be read."""
     try:
         with files.opened(path) as descriptor, open(descriptor, "rb", closefd=False) as file:
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            found = yaml.load(file.read(1 << 24), Loader=loader)  # noqa: S506 - both are safe
-    except (OSError, yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
-        return None
-    return found if isinstance(found, dict) else None
+            return described(file.read(_LONGEST_DESCRIPTION))
+    except OSError:
+        return {}
 
 
 def _text(found: object) -> str:

@@ -12,7 +12,7 @@ from tablevault_like.check.looking import FOLDER, MISSING, entries, identity, ki
 from tablevault_like.layout import InstanceLayout, Layout, TableLayout, is_instance_folder
 from tablevault_like.model import Resource
 from tablevault_like.operations import artifact_views
-from tablevault_like.storage import descriptions, files
+from tablevault_like.storage import descriptions, documents, files
 
 _LONGEST_DESCRIPTION = 1 << 20
 _REPAIR = "It is done when the vault is next restarted, or by check(repair=True)."
@@ -116,7 +116,7 @@ class TableCheck:
             why = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({told(error)})"
             yield self._unfinished(path, f"The copy of the table's description {why}.")
             return
-        said = _read_description(raw)
+        said = documents.described(raw)
         is_same = all(
             said.get(name, value) == value for name, value in descriptions.describe_table(self.table.record).items()
         )
@@ -159,13 +159,3 @@ class TableCheck:
 
     def _unfinished(self, path: Path, what: str, *, trace: object = None) -> Finding:
         return self._about.finding(Kind.UNFINISHED, path, what, _REPAIR, mended="It was done.", trace=trace)
-
-
-def _read_description(raw: bytes) -> Mapping[str, object]:
-    import yaml  # it takes long to import
-
-    try:
-        found = yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except (yaml.YAMLError, ValueError, RecursionError, UnicodeError, TypeError, KeyError, AttributeError):
-        return {}
-    return found if isinstance(found, dict) else {}

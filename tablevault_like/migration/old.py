@@ -25,17 +25,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from tablevault_like.errors import TVArgumentError, TVFileError
 from tablevault_like.layout import Layout
 from tablevault_like.model import BASE_VERSION, TEMP_PREFIX
+from tablevault_like.storage import documents
 
 _T = TypeVar("_T")
 
 _METADATA = ("tables_history.json", "tables_temp.json", "active_logs.json", "logs.txt")
 _LARGEST_DESCRIPTION = 1 << 20
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Described:
@@ -269,11 +267,7 @@ def read_description(folder: Path) -> Mapping[str, Any]:
     path = folder / "description.yaml"
     if not is_file(path) or path.stat().st_size > _LARGEST_DESCRIPTION:
         return {}
-    try:
-        found = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return documents.described(path.read_bytes())
 
 
 def pairs(found: object) -> list[tuple[str, str]]:

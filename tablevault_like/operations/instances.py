@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tablevault_like.catalog import Database, instances, tables
 from tablevault_like.catalog.instances import NewInstance
@@ -26,9 +25,6 @@ from tablevault_like.operations import artifact_views, folders, publication
 from tablevault_like.process.operation import Declaration, Operation, View
 from tablevault_like.process.run import Run
 from tablevault_like.storage import descriptions, files, places, reach
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ _PROJECT = "tablevault_like "
 """Before the number of a release: SQLite would take ``7.0`` for a number."""
 
 _OLDEST = 2
-"""The oldest format that is still read. It has no costs and no inputs."""
+"""The oldest format that is still read."""
 
 COLUMNS = "row, status, value, attempts, seconds, input_hash, code, error, cost, tokens, inputs"
 READ = f"SELECT {COLUMNS}, sum FROM rows WHERE builder = ?"  # noqa: S608

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from tablevault_like.catalog import forks
 from tablevault_like.errors import FencedError, TVFileError
@@ -30,9 +30,6 @@ from tablevault_like.model import RowStatus
 from tablevault_like.storage import callbacks, files, reach, row_files, sums
 from tablevault_like.storage.patience import patiently
 from tablevault_like.storage.row_reader import EXHAUSTED, RowReader, RowRecord
-
-if TYPE_CHECKING:
-    pass
 
 _RECORD = """
 INSERT INTO rows (builder, row, status, value, attempts, seconds, input_hash, code, error, cost, tokens, inputs, sum)

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from tablevault_like.storage import files
+from tablevault_like.storage import documents, files
 from tablevault_like.storage.damage import Damage, checkpoint_error
 
 
@@ -111,10 +111,7 @@ def _read(path: Path) -> dict[str, Any]:
     if path.is_symlink():
         raise ValueError("it is a link")
     text, _, seal = path.read_bytes().decode().partition("\n")
-    try:
-        content = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    content = documents.parsed(text)
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")
     if (seal or "is_sealed" in content) and seal != f"{_seal(text)}\n":
