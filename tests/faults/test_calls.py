@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,23 @@ def test_a_fork_that_cannot_be_followed_is_ended(tmp_path: Path, workers: Worker
     (tmp_path / "root").mkdir()
 
     assert workers.start(fail_to_look, tmp_path / "root").result() is None
+
+
+def leave(root: Path) -> str:
+    file = (root / "a").open("wb", buffering=0)
+    assert file
+    return "done"  # and closes the file
+
+
+def interrupt_at_last(root: Path) -> tuple[list[str], object, list[str]]:
+    outcome = injection.run(lambda: leave(root), root, at=2, deed=injection.Signal(signal.SIGINT))
+    return [str(call) for call in outcome.calls], outcome.ending.value, outcome.ending.raised
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_signal_at_the_very_last_call_interrupts_nobody(tmp_path: Path, workers: Workers) -> None:
+    (tmp_path / "root").mkdir()
+
+    found = workers.start(interrupt_at_last, tmp_path / "root").result()
+
+    assert found == (["openat a", "close a"], "done", [])

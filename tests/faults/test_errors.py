@@ -92,8 +92,12 @@ def judge(bench: Bench, outcome: Outcome, deed: Fail) -> str | None:
 
 
 def names_file(bench: Bench, outcome: Outcome) -> bool:
-    """Tell whether the message of an error tells where in the vault something was refused."""
-    return str(bench.vault_dir) in outcome.ending.message
+    """Tell whether the message of an error tells where in the vault something was refused.
+
+    Python names no file where it writes to one: what user code raises there is raised as it is.
+    """
+    is_users = "OSError" in outcome.ending.raised and f"{bench.vault_dir}/code_functions/" in str(outcome.ending.error)
+    return is_users or str(bench.vault_dir) in outcome.ending.message
 
 
 def synced_again(outcome: Outcome) -> Path | None:

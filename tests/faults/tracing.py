@@ -142,11 +142,20 @@ def _work(function: Callable[[], object], begin: Callable[[], None], told: int) 
             message = "\n".join([str(error), *getattr(error, "__notes__", ())])
             # Not more than a pipe holds: nobody reads before the end.
             found, code = (None, "".join(traceback.format_exception(error))[-30_000:], classes, message[:5_000]), 1
+        try:
+            _ignore_interrupts()
+        except (KeyboardInterrupt, SystemExit):  # it has arrived at the last moment, when nobody was left to interrupt
+            _ignore_interrupts()
         os.write(told, pickle.dumps(found))
     except BaseException:
         code = 70
     finally:
         os._exit(code)
+
+
+def _ignore_interrupts() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _read(descriptor: int) -> bytes:
