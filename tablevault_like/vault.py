@@ -40,6 +40,7 @@ from tablevault_like.operations.pruning import Prune
 from tablevault_like.operations.tables import CreateTable, DeleteTable, RenameTable
 from tablevault_like.operations.write import WriteInstance
 from tablevault_like.process import context
+from tablevault_like.process.driving import HAD_COMPLETED
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.runner import Outcome, Runner
 from tablevault_like.reading import Reader
@@ -583,8 +584,11 @@ class TableVault(VaultReading):
         if dry_run:
             return pruning.look(self._journal, operation)
         pruned_by = self._runner.submit(operation, process_id or None)
-        with self._runner.telling(pruned_by):
+        try:  # here, for a context manager could be interrupted while it is entered
             return pruning.done(self._journal, operation, pruned_by)
+        except BaseException as error:
+            error.add_note(HAD_COMPLETED.format(pruned_by))
+            raise
 
     # --- processes
 

@@ -14,8 +14,8 @@ worker is elsewhere or dead. All of them claim first: they hold the worker lock,
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Container
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tablevault_like.catalog import Database, processes
@@ -99,7 +99,7 @@ class Runner:
             is_named = False
             process_id = current.next_child_id() if current else new_process_id()
         start = self._start(operation, process_id, is_named=is_named, parent_id=parent_id)
-        try:  # not telling(), which could be interrupted while it is left
+        try:
             return self._run(start, is_new=is_new)
         except BaseException as error:
             self._tell_of_interrupt(error, process_id)
@@ -124,15 +124,6 @@ class Runner:
                 raise self._existing_error(existing, operation)
             case Existing.RERUN:
                 return self._rerun(existing, start)
-
-    @contextmanager
-    def telling(self, process_id: str) -> Iterator[None]:
-        """Let whatever is raised after a process has completed tell that it has."""
-        try:
-            yield
-        except BaseException as error:
-            error.add_note(HAD_COMPLETED.format(process_id))
-            raise
 
     def _tell_of_interrupt(self, error: BaseException, process_id: str) -> None:
         is_interrupt = not isinstance(error, Exception) or isinstance(error, MemoryError)

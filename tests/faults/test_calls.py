@@ -61,7 +61,7 @@ def test_a_fork_that_cannot_be_followed_is_ended(tmp_path: Path, workers: Worker
 
 def leave(root: Path) -> str:
     file = (root / "a").open("wb", buffering=0)
-    assert file
+    assert not file.closed
     return "done"  # and closes the file
 
 

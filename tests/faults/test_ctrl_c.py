@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -100,20 +100,39 @@ def interrupt_at(bench: Bench, at: int | None, *, is_opcode: bool) -> tuple[Endi
 def interrupt(bench: Bench, seed: int, lines: int | None, opcodes: int) -> tuple[int, list[Violation]]:
     """Interrupt an operation at some lines, or all, and some opcodes. Returns how many, and the violations."""
     dice = random.Random(seed)
-    _ = bench.before, bench.after
     tried, violations = 0, list[Violation]()
     for is_opcode, limit in ((False, lines), (True, opcodes)):
+        count = count_steps(bench, is_opcode=is_opcode)
+        numbers = sorted(dice.sample(range(1, count + 1), min(count, count if limit is None else limit)))
+        found = interrupt_each(bench, numbers, is_opcode=is_opcode)
+        tried, violations = tried + found[0], violations + found[1]
+    return tried, violations
+
+
+def interrupt_last(bench: Bench, lines: int) -> tuple[int, list[Violation]]:
+    """Interrupt an operation at so many of its last lines."""
+    count = count_steps(bench, is_opcode=False)
+    return interrupt_each(bench, range(count - lines + 1, count + 1), is_opcode=False)
+
+
+def count_steps(bench: Bench, *, is_opcode: bool) -> int:
+    _ = bench.before, bench.after
+    bench.refresh()
+    ending, count, _ = interrupt_at(bench, None, is_opcode=is_opcode)
+    ending.value_or_raise()
+    return count
+
+
+def interrupt_each(bench: Bench, numbers: Iterable[int], *, is_opcode: bool) -> tuple[int, list[Violation]]:
+    tried, violations = 0, list[Violation]()
+    for number in numbers:
         bench.refresh()
-        ending, count, _ = interrupt_at(bench, None, is_opcode=is_opcode)
-        ending.value_or_raise()
-        for number in sorted(dice.sample(range(1, count + 1), min(count, count if limit is None else limit))):
-            bench.refresh()
-            ending, _, where = interrupt_at(bench, number, is_opcode=is_opcode)
-            if not where:
-                continue  # threads make not quite as many steps each time
-            tried += 1
-            if (said := verdicts.judge_interrupted(bench, ending, "KeyboardInterrupt")) is not None:
-                violations.append(Violation(f"{bench}, Ctrl-C at {where}", number, said))
+        ending, _, where = interrupt_at(bench, number, is_opcode=is_opcode)
+        if not where:
+            continue  # threads make not quite as many steps each time
+        tried += 1
+        if (said := verdicts.judge_interrupted(bench, ending, "KeyboardInterrupt")) is not None:
+            violations.append(Violation(f"{bench}, Ctrl-C at {where}", number, said))
     return tried, violations
 
 
@@ -122,4 +141,15 @@ def interrupt(bench: Bench, seed: int, lines: int | None, opcodes: int) -> tuple
 def test_an_operation(bench: Bench, workers: Workers, is_full: bool) -> None:
     limits = (None, OPCODES) if is_full else (SAMPLES, SAMPLES)
     tried, violations = workers.start(interrupt, bench, 1, *limits).result(patience=7_000.0)
+    tally.hold(Row.CTRL_C, tried, violations)
+
+
+@pytest.mark.fault(Row.CTRL_C)
+def test_whoever_is_interrupted_while_told_what_was_pruned_is_told_that_it_is_done(
+    library_dir: Path, scratch: Path, workers: Workers
+) -> None:
+    bench = Bench(library_dir, scratch / "vault", "prune", is_named=True)
+
+    tried, violations = workers.start(interrupt_last, bench, 40).result(patience=120.0)
+
     tally.hold(Row.CTRL_C, tried, violations)
