@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from contextlib import suppress
+import signal
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,18 @@ def execute_and_log(vault_dir: Path, table: str, process_id: str, log: Path) -> 
     logging.getLogger("tablevault_like").setLevel(logging.INFO)
     logging.getLogger("tablevault_like").addHandler(logging.FileHandler(log))
     return execute(vault_dir, table, process_id)
+
+
+def die_inside_of_a_commit(path: Path) -> None:
+    """Be killed when a part of a commit is in a row store already."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = PERSIST")
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN IMMEDIATE")
+        for row in range(100, 10_000):
+            db.execute(
+                "INSERT INTO rows (builder, row, status, value, attempts, seconds, code)"
+                " SELECT builder, ?, 1, '[1]', 1, 0, 0 FROM rows LIMIT 1",
+                (row,),
+            )
+        os.kill(os.getpid(), signal.SIGKILL)

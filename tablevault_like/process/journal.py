@@ -192,18 +192,24 @@ class Journal:
             if error is not None:
                 processes.set_error(db, process_id, describe_error(error))
 
-    def begin_stop(self, row: ProcessRow, intent: StopIntent) -> int:
-        """Fence the worker of a process, record what is to become of it, and return the new epoch."""
+    def begin_stop(self, process_id: str, intent: StopIntent) -> int:
+        """Fence the worker of a process, record what is to become of it, and return the new epoch.
+
+        Raises TVProcessError if it has ended.
+        """
         with self.catalog.transaction() as db:
-            current = processes.get(db, row.process_id)
-            epoch = processes.raise_epoch(
-                db, row.process_id, host=current.host or "", pid=current.pid or 0, now=self.now()
-            )
+            current = processes.get(db, process_id)
+            if current.state.has_ended:
+                raise TVProcessError(
+                    f"Process {process_id!r} ended by itself meanwhile ({current.state.lower()}).",
+                    process_id=process_id,
+                )
+            epoch = processes.raise_epoch(db, process_id, host=current.host or "", pid=current.pid or 0, now=self.now())
             # What is being reverted already, or isn't kept yet, can't be kept; else the newest wish counts.
             is_lost = current.state in (State.CREATED, State.REVERTING) or current.stop_intent is StopIntent.REVERT
             if current.state not in (State.STOPPING, State.REVERTING):
-                self.advance(db, row.process_id, epoch, current.state, State.STOPPING)
-            processes.set_stop_intent(db, row.process_id, StopIntent.REVERT if is_lost else intent)
+                self.advance(db, process_id, epoch, current.state, State.STOPPING)
+            processes.set_stop_intent(db, process_id, StopIntent.REVERT if is_lost else intent)
         return epoch
 
     @contextmanager

@@ -147,7 +147,8 @@ class Runner:
         """
         outcomes: dict[str, Outcome] = {}
         while found := self._dead(outcomes):
-            outcomes |= {row.process_id: self._restart_one(row) for row in found}
+            for process_id in found:
+                outcomes[process_id] = self._restart_one(process_id)
         try:
             self._endings.tidy()
         except Exception:
@@ -216,14 +217,18 @@ class Runner:
             record = records.find(db, self.journal.layout, existing.process_id)
         return existing_error(record, is_other_work=is_other_work(existing, operation))
 
-    def _continue(self, existing: ProcessRow, start: Start, *, deaths: int = 0) -> str:
+    def _continue(self, existing: ProcessRow, start: Start, *, deaths: int = 0, only_if_same: bool = False) -> str:
+        """Go on with a process, or begin anew if it was reverted.
+
+        With ``only_if_same`` nothing is done if anybody else has claimed it since it was ``existing``.
+        """
         process_id = existing.process_id
         check_same_work(existing, start.operation)
         if existing.state in (State.COMPLETED, State.MATERIALIZED):
             return process_id
         with room.told(self.journal.layout.root), ExitStack() as cleanup:
             lock, row = self._take_on(process_id, cleanup)
-            if row.state in (State.COMPLETED, State.MATERIALIZED):
+            if row.state in (State.COMPLETED, State.MATERIALIZED) or (only_if_same and row.epoch != existing.epoch):
                 return process_id
             if row.state is State.REVERTED:
                 cleanup.pop_all()
@@ -256,46 +261,55 @@ class Runner:
             row = self.journal.get(process_id)
         return lock, row
 
-    def _dead(self, known: Container[str]) -> list[ProcessRow]:
-        """Return the processes that ``restart`` is to go on with, but for those that it knows."""
+    def _dead(self, known: Container[str]) -> list[str]:
+        """Return the ids of the processes that ``restart`` is to go on with, but for those that it knows."""
         with self.journal.catalog.snapshot() as db:
             found = [row for row in processes.live(db) if row.parent_id is None or not _is_live(db, row.parent_id)]
         return [
-            row
+            row.process_id
             for row in found
             if row.process_id not in known and not row.paused_on_request and not self._life.is_alive(row.process_id)
         ]
 
-    def _restart_one(self, row: ProcessRow) -> Outcome:
+    def _restart_one(self, process_id: str) -> Outcome:
+        # Those before it may have taken hours, and others may have stopped, paused or finished it meanwhile.
+        row = self.journal.find(process_id)
+        if row is None or row.state.has_ended or row.paused_on_request:
+            return self._outcome(process_id)
         deaths = self._deaths_in_vain(row) if row.state is State.RUNNING else 0
         try:
             if row.state in (State.CREATED, State.REVERTING, State.STOPPING):
-                self._endings.finish_dead(row.process_id)
+                with ExitStack() as cleanup:
+                    self._take_on(process_id, cleanup)
             elif row.pause_requested_by is not None:
-                self._pauser.pause(row.process_id)
+                self._pauser.pause(process_id)
             elif deaths >= MAXIMUM_DEATHS:
                 return Outcome(
                     row.state,
                     f"its worker has died {deaths} times in a row without a new row or step, so it isn't started again "
-                    f"by itself. Look at get_process({row.process_id!r}); to start it, call {row.operation} with "
-                    f"process_id={row.process_id!r}.",
+                    f"by itself. Look at get_process({process_id!r}); to start it, call {row.operation} with "
+                    f"process_id={process_id!r}.",
                 )
             else:
                 start = self._start(
                     rebuild(row.operation, row.arguments).for_restart(),
-                    row.process_id,
+                    process_id,
                     is_named=row.named,
                     parent_id=row.parent_id,
                 )
-                self._continue(row, start, deaths=deaths)
+                self._continue(row, start, deaths=deaths, only_if_same=True)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) or is_termination(error):
                 raise
             # User code may raise anything: sys.exit(), or what asyncio cancels with.
             told = f"{type(error).__name__}: {message_of(error)}"
-            log.warning("process %s was not completed by restart: %s", row.process_id, told)
-            return Outcome(self.journal.get(row.process_id).state, told)
-        return Outcome(self.journal.get(row.process_id).state)
+            log.warning("process %s was not completed by restart: %s", process_id, told)
+            return self._outcome(process_id, told)
+        return self._outcome(process_id)
+
+    def _outcome(self, process_id: str, error: str | None = None) -> Outcome:
+        row = self.journal.find(process_id)  # none of one that gave its claim back
+        return Outcome(State.REVERTED if row is None else row.state, error)
 
     def _start(
         self,

@@ -123,15 +123,13 @@ class _Tree:
         member = _Member(process_id, parent, lock, is_free)
         if not is_free and not self._force:
             raise self._life.running_error(process_id, above=self._top(member))
-        row = self._journal.get(process_id)
-        if row.state.has_ended:
+        try:
+            self._journal.reserve.insist(lambda: self._journal.begin_stop(process_id, intent))
+        except TVProcessError:
             if is_free:
                 self._endings.leave(lock, process_id)
-            raise TVProcessError(
-                f"Process {process_id!r} ended by itself meanwhile ({row.state.lower()}).", process_id=process_id
-            )
+            raise
         self._fenced.append(member)
-        self._journal.reserve.insist(lambda: self._journal.begin_stop(row, intent))
         self.fence_children(process_id, member)
 
     def fence_children(self, process_id: str, parent: _Member | None) -> None:

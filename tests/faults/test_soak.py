@@ -61,7 +61,8 @@ def test_of_random_kills(vault_dir: Path, workers: Workers, is_full: bool) -> No
     count, untrue = soaking.untrue(vault_dir)
     violations += untrue + states.unsound(vault_dir)
     tally.add(Row.SOAK, seconds, violations)
-    assert violations == [], f"seed {seed}, {kills} kills, {count} notes, restarted {outcomes}: {violations[0]}"
+    told = "\n".join([f"seed {seed}, {kills} kills, {count} notes, restarted {outcomes}", *violations])
+    assert not violations, told
     assert set(ends) <= {0, -signal.SIGTERM}
     assert count > seconds
     assert kills > seconds

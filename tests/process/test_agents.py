@@ -314,7 +314,7 @@ class TestTheEndOfAParent:
         family = Family(vault, workers)
         names = {family.grandchild.pid: "grandchild", family.child.pid: "child", family.parent.pid: PARENT}
         events = list[tuple[str, str]]()
-        follow(monkeypatch, events, Journal, "begin_stop", lambda _, row, intent: row.process_id)
+        follow(monkeypatch, events, Journal, "begin_stop", lambda _, process_id, intent: process_id)
         follow(monkeypatch, events, psutil.Process, "terminate", lambda found: names[found.pid])
         follow(monkeypatch, events, psutil.Process, "kill", lambda found: names[found.pid])
         follow(monkeypatch, events, Endings, "conclude", lambda _, row: row.process_id)

@@ -13,7 +13,8 @@ import pytest
 
 from tablevault_like import TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
-from tablevault_like.model import State
+from tablevault_like.model import State, StopIntent
+from tablevault_like.process.journal import Journal
 from tests import states, tasks
 from tests.scenes import Calls, Scene
 from tests.workers import Action, Fault, Trouble, Worker, Workers, wait_until
@@ -283,6 +284,24 @@ class TestAChildInAnotherWorker:
 
         assert child.end() in (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
         assert garden.vault.get_process("child").state is State.REVERTED
+        assert garden.vault.get_process(PARENT).state is State.REVERTED
+        states.assert_sound(garden.vault_dir)
+
+    def test_may_end_while_its_parent_is_stopped(
+        self, garden: Garden, parent: Worker, child: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin_stop = Journal.begin_stop
+
+        def late(journal: Journal, process_id: str, intent: StopIntent) -> int:
+            if process_id == "child":
+                child.go()
+                child.result()
+            return begin_stop(journal, process_id, intent)
+
+        monkeypatch.setattr(Journal, "begin_stop", late)
+        garden.vault.stop_process(PARENT, force=True)
+
+        assert garden.vault.get_process("child").state is State.COMPLETED
         assert garden.vault.get_process(PARENT).state is State.REVERTED
         states.assert_sound(garden.vault_dir)
 

@@ -133,7 +133,7 @@ class TestEpochs:
 
     def test_that_are_over_change_nothing(self, journal: Journal) -> None:
         old = add(journal)
-        journal.begin_stop(journal.get("p"), StopIntent.REVERT)
+        journal.begin_stop("p", StopIntent.REVERT)
         before = journal.get("p")
 
         with pytest.raises(FencedError), journal.changing("p", old) as db:
@@ -153,7 +153,7 @@ class TestStopping:
     def test_fences_and_says_what_is_to_happen(self, journal: Journal, state: State) -> None:
         epoch = add(journal, state=state)
 
-        assert journal.begin_stop(journal.get("p"), StopIntent.MATERIALIZE) == epoch + 1
+        assert journal.begin_stop("p", StopIntent.MATERIALIZE) == epoch + 1
 
         row = journal.get("p")
         assert row.state is (State.REVERTING if state is State.REVERTING else State.STOPPING)
@@ -164,7 +164,7 @@ class TestStopping:
         add(journal)
 
         wishes = [StopIntent.MATERIALIZE, StopIntent.REVERT, StopIntent.MATERIALIZE]
-        intents = [(journal.begin_stop(journal.get("p"), wish), journal.get("p").stop_intent)[1] for wish in wishes]
+        intents = [(journal.begin_stop("p", wish), journal.get("p").stop_intent)[1] for wish in wishes]
 
         assert intents == [StopIntent.MATERIALIZE, StopIntent.REVERT, StopIntent.REVERT]
 

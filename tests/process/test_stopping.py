@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import signal
 import sqlite3
@@ -11,19 +10,23 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tablevault_like import TableVault
+from tablevault_like import ProcessRecord, TableVault
 from tablevault_like.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault_like.model import State, StopIntent
-from tablevault_like.storage.row_reader import RowReader
+from tablevault_like.process.journal import Journal
 from tests import states, tasks
 from tests.library import BY_NAME, Attempt
 from tests.scenes import LibraryScene
 from tests.workers import GROUND, Action, Fault, Worker, Workers, wait_until
 
 ID = "nightly"
+
+HOT = bytes.fromhex("d9d505f920a163d7")
+"""What a journal of SQLite begins with that has to be played back."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +129,6 @@ def call_again(left: Left, state: State) -> None:
     assert left.vault.get_process_completion(ID)
 
 
-def die_inside_of_a_commit(path: Path) -> None:
-    """Be killed when a part of a commit is in the file already."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = PERSIST")
-        db.execute("PRAGMA cache_size = 1")
-        db.execute("BEGIN IMMEDIATE")
-        for row in range(100, 10_000):
-            db.execute(
-                "INSERT INTO rows (builder, row, status, value, attempts, seconds, code)"
-                " SELECT builder, ?, 1, '[1]', 1, 0, 0 FROM rows LIMIT 1",
-                (row,),
-            )
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 class TestStopping:
     @pytest.fixture
     def left(self, copy_dir: Path, made: str, workers: Workers) -> Left:
@@ -226,17 +214,44 @@ class TestStopping:
     def test_keeps_what_is_done_of_a_worker_that_died_inside_of_a_commit(
         self, copy_dir: Path, made: str, workers: Workers
     ) -> None:
-        """SQLite's journal has to be played back then, which who only reads can't do."""
+        """SQLite's journal has to be played back then, whatever it was that the worker had begun to commit."""
         left, recorded = self.leave_unreported(copy_dir, made, workers, Worker.kill)
         rows = copy_dir / "metadata" / "processes" / ID / "rows.sqlite"
-        assert workers.run(die_inside_of_a_commit, rows).end() == -signal.SIGKILL
-        with pytest.raises(OSError, match="in the middle of a commit"):
-            RowReader.open(rows)
+        assert workers.run(tasks.die_inside_of_a_commit, rows).end() == -signal.SIGKILL
+        assert rows.with_name("rows.sqlite-journal").read_bytes().startswith(HOT)
 
         left.vault.stop_process(ID, materialize=True)
 
         assert left.vault.get_process(ID).rows_done == recorded
         assert left.vault.get_dataframe("words")["shout"].notna().sum() == recorded
+        states.assert_sound(copy_dir)
+
+    @pytest.mark.parametrize(("way", "state"), [("completes", State.COMPLETED), ("is stopped", State.REVERTED)])
+    def test_by_force_of_what_ends_at_the_last_moment_says_so(
+        self, copy_dir: Path, made: str, workers: Workers, monkeypatch: pytest.MonkeyPatch, way: str, state: State
+    ) -> None:
+        left = Left(copy_dir, workers, made, BY_NAME["execute_instance"])
+        worker = left.start("execute_instance", ID, Fault("shout dog", Action.WAIT))
+        worker.arrive()
+
+        def late(journal: Journal, *arguments: Any) -> int:
+            monkeypatch.undo()
+            if way == "completes":
+                worker.go()
+                worker.result()
+            else:
+                worker.kill()
+                left.vault.stop_process(ID)
+            ended.append(left.vault.get_process(ID))
+            return journal.begin_stop(*arguments)
+
+        ended: list[ProcessRecord] = []
+        monkeypatch.setattr(Journal, "begin_stop", late)
+        with pytest.raises(TVProcessError, match=rf"ended by itself meanwhile \({state.lower()}\)"):
+            left.vault.stop_process(ID, force=True)
+
+        assert [left.vault.get_process(ID)] == ended
+        assert left.state() is state
         states.assert_sound(copy_dir)
 
     def test_keeps_what_was_reported_where_the_rows_can_not_be_counted(self, left: Left) -> None:
