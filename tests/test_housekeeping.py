@@ -130,6 +130,21 @@ class TestAnotherUser:
         with pytest.raises(TVFileError, match="may not be written to by this user"):
             call(method, *arguments)
 
+    def test_is_told_where_a_commit_has_to_be_undone_first(
+        self, workers: Workers, open_dir: Path, call: Callable[..., Any]
+    ) -> None:
+        vault = live(workers, open_dir / "vault", 0o022)
+        before = vault.get_dataframe("words", "TEMP_edited")
+        rows = open_dir / "vault/metadata/processes/paused/rows.sqlite"
+        workers.run(tasks.die_inside_of_a_commit, rows)
+
+        with pytest.raises(TVFileError, match="somebody who may has to read, resume or stop the"):
+            call("get_dataframe", "words", "TEMP_edited")
+        assert call("get_process", "paused").status == "paused"
+
+        assert vault.get_dataframe("words", "TEMP_edited").equals(before)
+        assert call("get_dataframe", "words", "TEMP_edited").shape == before.shape
+
     def test_is_told_that_they_may_not_read(self, workers: Workers, open_dir: Path, call: Callable[..., Any]) -> None:
         live(workers, open_dir / "vault", 0o077)
 

@@ -49,7 +49,7 @@ def row_store_damage(path: Path) -> list[Damage]:
         except sqlite3.DatabaseError as error:
             if code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return []
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            if row_files.is_cut_off(error):
                 return []
             return [Damage(path, f"SQLite can't read it ({error})")]
         except (ValueError, TypeError, OverflowError) as error:  # it may hold anything

@@ -98,6 +98,22 @@ def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
         return connection
 
 
+def is_cut_off(error: sqlite3.Error) -> bool:
+    """Tell whether an error says that a worker died in the middle of a commit, which has to be undone first."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK
+
+
+def undo_cut_off(path: Path) -> None:
+    """Undo what a worker that died in the middle of a commit has left of it, as SQLite does for all who may write.
+
+    Raises TVFileError if this user may not.
+    """
+    with closing(connect(path, mode="rw", timeout=READ_SECONDS)) as connection, told(path):
+        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("PRAGMA journal_mode = PERSIST")
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+
 def make_tables(connection: sqlite3.Connection) -> None:
     """Make the tables of an empty store."""
     for statement in (_SCHEMA + _VIEW).split(";\n"):
@@ -242,6 +258,7 @@ _DISK_CODES = {
     sqlite3.SQLITE_CANTOPEN: "Check that its folder exists and that you may write there.",
     sqlite3.SQLITE_PERM: "Check that you may write it.",
     sqlite3.SQLITE_READONLY: (
-        "Check that you may write it. If its worker died in the middle of a commit, resume or stop the process first."
+        "Check that you may write it. If its worker died in the middle of a commit, somebody who may has to read, "
+        "resume or stop the process first."
     ),
 }

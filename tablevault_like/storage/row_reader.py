@@ -82,7 +82,10 @@ class Counts:
 
 
 class RowReader:
-    """Read the rows of a process without ever writing, and without holding up its writer for long."""
+    """Read the rows of a process without ever writing any, and without holding up its writer for long.
+
+    What a worker that died in the middle of a commit has left of it is undone first, as SQLite does, by who may write.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -93,13 +96,14 @@ class RowReader:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open a store for reading only, whoever writes it. Raises TVFileError if it is missing or damaged."""
-        reader = cls(path, row_files.connect(path, mode="ro", timeout=row_files.READ_SECONDS))
+        connection = row_files.connect(path, mode="ro", timeout=row_files.READ_SECONDS)
+        reader = cls(path, connection)
         try:
+            version = reader._patiently(lambda: row_files.check_version(path, connection))
+            reader._has_sums = version == row_files.SCHEMA_VERSION
             with row_files.told(path):
-                version = row_files.check_version(path, reader._connection)
-                reader._has_sums = version == row_files.SCHEMA_VERSION
                 for statement in row_files.AS_IF_UPGRADED.get(version, ()):
-                    reader._connection.execute(statement)
+                    connection.execute(statement)
         except BaseException:
             reader.close()
             raise
@@ -259,4 +263,10 @@ class RowReader:
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
         with forks.held_off(self.path), row_files.told(self.path):
+            try:
+                return step()
+            except sqlite3.OperationalError as error:
+                if not row_files.is_cut_off(error):
+                    raise
+            row_files.undo_cut_off(self.path)
             return step()

@@ -13,7 +13,7 @@ from tablevault_like.model import State
 from tests import library, states, tasks
 from tests.check.conftest import change, check, flip, overwrite, the_one
 from tests.scenes import Calls, LibraryScene
-from tests.workers import Action, Fault
+from tests.workers import Action, Fault, Workers
 
 ENDINGS = "tablevault_like.process.endings:Endings"
 KEEP = "tablevault_like.operations.execute:ExecuteInstance.keep"
@@ -150,6 +150,13 @@ class TestTheCheckpointOfAPausedProcess:
         change(process / "rows.sqlite", "UPDATE meta SET value = 99 WHERE key = 'epoch'")
 
         assert f"{folder('p1')}/rows.sqlite" in [each.where for each in check(copy_dir) if each.kind is Kind.CORRUPTION]
+
+    def test_whose_worker_died_inside_of_a_commit_is_sound(
+        self, copy_dir: Path, process: Path, workers: Workers
+    ) -> None:
+        workers.run(tasks.die_inside_of_a_commit, process / "rows.sqlite")
+
+        assert [each for each in check(copy_dir) if each.severity is not Severity.NOTE] == []
 
     def test_that_is_damaged_doesn_t_break_the_check(self, copy_dir: Path, process: Path) -> None:
         whole = (process / "rows.sqlite").read_bytes()

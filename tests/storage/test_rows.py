@@ -250,13 +250,25 @@ def test_a_commit_that_was_cut_off_is_undone_by_the_next_worker(store: RowStore,
         assert set(cells_of(again).values()) == {"[1]"}
 
 
-def test_a_reader_tells_of_a_commit_that_was_cut_off(store: RowStore, path: Path) -> None:
+def test_a_commit_that_was_cut_off_is_undone_by_who_reads(store: RowStore, path: Path) -> None:
     store.record("b", [done(index) for index in range(5_000)])
     leave_hot_journal(path)
 
-    with pytest.raises(TVFileError, match="middle of a commit"):
-        RowReader.open(path)
-    assert path.with_name("rows.sqlite-journal").exists()
+    with RowReader.open(path) as reader:
+        assert set(cells_of(reader).values()) == {"[1]"}
+
+
+def test_a_commit_that_is_cut_off_while_it_is_read_is_undone(store: RowStore, path: Path) -> None:
+    store.record("b", [done(index) for index in range(5_000)])
+
+    with RowReader.open(path) as reader:
+        batches = reader.cells("b", batch_size=2_000)
+        first = next(batches)
+        leave_hot_journal(path)
+        rest = list(batches)
+
+    assert [len(first), *map(len, rest)] == [2_000, 2_000, 1_000]
+    assert {cells for batch in (first, *rest) for _, cells in batch} == {"[1]"}
 
 
 def leave_hot_journal(path: Path) -> None:
