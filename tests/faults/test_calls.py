@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.faults import injection
+from tests.faults import injection, tracing
 from tests.workers import Workers
 
 
@@ -68,6 +69,40 @@ def leave(root: Path) -> str:
 def interrupt_at_last(root: Path) -> tuple[list[str], object, list[str]]:
     outcome = injection.run(lambda: leave(root), root, at=2, deed=injection.Signal(signal.SIGINT))
     return [str(call) for call in outcome.calls], outcome.ending.value, outcome.ending.raised
+
+
+USER_CODE = """
+from tablevault_like.storage import files
+
+
+def own(path):
+    path.touch()
+
+
+def passed_through(path):
+    try:
+        files.write_file(path, b"")
+    finally:
+        path.exists()
+"""
+
+
+@pytest.mark.parametrize(("name", "is_users"), [("own", True), ("passed_through", False)])
+def test_an_error_of_user_code_is_told_from_one_that_only_came_through_it(
+    tmp_path: Path, workers: Workers, name: str, is_users: bool
+) -> None:
+    (tmp_path / "code_functions").mkdir()
+    (tmp_path / "code_functions" / "tools.py").write_text(USER_CODE)
+
+    ending = workers.start(call_user_code, tmp_path, name).result()
+
+    assert "OSError" in ending.raised
+    assert ending.is_of_user_code is is_users
+
+
+def call_user_code(folder: Path, name: str) -> tracing.Ending:
+    function = runpy.run_path(str(folder / "code_functions" / "tools.py"))[name]
+    return tracing.aside(lambda: function(folder / "missing" / "file"))
 
 
 @pytest.mark.usefixtures("traced")

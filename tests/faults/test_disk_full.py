@@ -116,7 +116,7 @@ def _is_clean(ending: Ending) -> bool:
     said = ending.error.rpartition("Error: ")[2]
     if not any(word in said for word in _FULL):
         return False
-    if "OSError" in ending.raised and "/tools.py" in ending.error:
+    if "OSError" in ending.raised and ending.is_of_user_code:
         return True
     return "TableVaultError" in ending.raised and any(word in said for word in _WAYS_ON)
 

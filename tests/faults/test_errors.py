@@ -96,7 +96,7 @@ def names_file(bench: Bench, outcome: Outcome) -> bool:
 
     Python names no file where it writes to one: what user code raises there is raised as it is.
     """
-    is_users = "OSError" in outcome.ending.raised and f"{bench.vault_dir}/code_functions/" in str(outcome.ending.error)
+    is_users = "OSError" in outcome.ending.raised and outcome.ending.is_of_user_code
     return is_users or str(bench.vault_dir) in outcome.ending.message
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,6 +22,10 @@ PATIENCE = 60
 
 Meet: TypeAlias = Callable[[int, int], None]
 """Called with the fork's process id and that of the thread that stands before a call; has to let it go on."""
+
+
+_FRAMES = re.compile(r'^ +File "[^"]*/(tablevault_like|code_functions)/[^"]*", line', re.MULTILINE)
+"""The frames of a traceback that are the library's, or those of user code."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,11 @@ class Ending:
     @property
     def returned(self) -> bool:
         return self.code == 0 and self.error is None
+
+    @property
+    def is_of_user_code(self) -> bool:
+        """Whether what it raised came from user code, or from what that called, but not through the library."""
+        return _FRAMES.findall(self.error or "")[-1:] == ["code_functions"]
 
     def value_or_raise(self) -> Any:
         """Return what the function returned. Raises AssertionError with what became of it otherwise."""
