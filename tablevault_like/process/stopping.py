@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from tablevault_like.catalog import locks, processes
 from tablevault_like.errors import TVArgumentError, TVProcessError
 from tablevault_like.locks import WorkerLock, lock_of
-from tablevault_like.model import StopIntent, check_process_id
+from tablevault_like.model import State, StopIntent, check_process_id
 from tablevault_like.process.endings import Endings
 from tablevault_like.process.journal import Journal
 from tablevault_like.process.life import Life
@@ -82,12 +83,25 @@ class Stopper:
 
 @dataclass(frozen=True)
 class _Member:
-    """A process of a tree that is being stopped. It was fenced; its worker lock is held here if ``is_free``."""
+    """A process of a tree that was fenced with ``epoch``; its worker lock is held here if ``is_free``."""
 
     process_id: str
     parent: _Member | None
     lock: WorkerLock
     is_free: bool
+    epoch: int
+
+    @property
+    def ancestors(self) -> Iterator[_Member]:
+        member = self
+        while member.parent is not None:
+            member = member.parent
+            yield member
+
+    @property
+    def top(self) -> str:
+        """The id of the process at the top of the tree."""
+        return [self, *self.ancestors][-1].process_id
 
 
 class _Tree:
@@ -120,15 +134,15 @@ class _Tree:
         lock = lock_of(self._journal.layout.process(process_id))
         self._locks.append(lock)
         is_free = lock.acquire()
-        member = _Member(process_id, parent, lock, is_free)
         if not is_free and not self._force:
-            raise self._life.running_error(process_id, above=self._top(member))
+            raise self._life.running_error(process_id, above=None if parent is None else parent.top)
         try:
-            self._journal.reserve.insist(lambda: self._journal.begin_stop(process_id, intent))
+            epoch = self._journal.reserve.insist(lambda: self._journal.begin_stop(process_id, intent))
         except TVProcessError:
             if is_free:
                 self._endings.leave(lock, process_id)
             raise
+        member = _Member(process_id, parent, lock, is_free, epoch)
         self._fenced.append(member)
         self.fence_children(process_id, member)
 
@@ -151,24 +165,19 @@ class _Tree:
         """
         leaves_first = self._fenced[::-1]
         errors = end_workers(
-            Fenced(each.process_id, each.lock, LOCAL_RUNS.get(each.process_id))
+            Fenced(each.process_id, each.lock, partial(self._is_replaced, each), LOCAL_RUNS.get(each.process_id))
             for each in leaves_first
             if not each.is_free
         )
-        above = {above.process_id for each in leaves_first if each.process_id in errors for above in _ancestors(each)}
+        above = {above.process_id for each in leaves_first if each.process_id in errors for above in each.ancestors}
         for member in leaves_first:
-            if member.process_id not in errors and member.process_id not in above:
+            if member.process_id not in {*errors, *above} and not self._is_replaced(member):
                 with self._endings.leaving(member.lock, member.process_id):
                     self._endings.conclude(self._journal.get(member.process_id))
         if errors:
             raise next(iter(errors.values()))
 
-    def _top(self, member: _Member) -> str | None:
-        above = list(_ancestors(member))
-        return above[-1].process_id if above else None
-
-
-def _ancestors(member: _Member) -> Iterator[_Member]:
-    while member.parent is not None:
-        member = member.parent
-        yield member
+    def _is_replaced(self, member: _Member) -> bool:
+        """Tell whether somebody else has finished a stop since it began here, and perhaps used the id again."""
+        row = self._journal.find(member.process_id)
+        return row is None or (row.epoch != member.epoch and row.state not in (State.STOPPING, State.REVERTING))

@@ -27,11 +27,13 @@ _POLL_SECONDS = 0.01
 class Fenced:
     """A process whose worker was fenced and still lives, and the lock that is to be taken over from it.
 
-    ``local`` is its run, if it is in this interpreter.
+    ``local`` is its run, if it is in this interpreter. ``is_replaced`` tells whether somebody else has ended the
+    process since it was fenced: who is at it now is nobody's to end.
     """
 
     process_id: str
     lock: WorkerLock
+    is_replaced: Callable[[], bool]
     local: Run | None = None
 
 
@@ -45,7 +47,7 @@ class _Asked:
 
 
 def end_workers(fenced: Iterable[Fenced]) -> dict[str, TVProcessError]:
-    """End whoever holds the worker locks of these processes, and take the locks over.
+    """End whoever holds the worker locks of these processes, and take the locks over, but for those that are replaced.
 
     Return, by process id, why it couldn't be done: nobody knows who that is, it is on another machine or another
     user's, or it doesn't end.
@@ -75,6 +77,8 @@ def _sorted(fenced: Iterable[Fenced]) -> _Asked:
     for each in fenced:
         worker = read_worker(each.lock.path)
         found = worker.find() if worker is not None else None
+        if each.is_replaced():
+            continue
         if each.local is not None or (found is not None and found.pid == os.getpid()):
             asked.here.append(each)
         elif found is None:
@@ -111,11 +115,16 @@ def _take_over(fenced: Iterable[Fenced], *, seconds: float) -> list[Fenced]:
     """Take over the locks as they become free, and return those that don't within these seconds."""
     deadline = time.monotonic() + seconds
     left = list(fenced)
-    while left := [each for each in left if is_held(each.lock.path) or not each.lock.acquire()]:
+    while left := [each for each in left if not _is_had(each)]:
         if time.monotonic() > deadline:
             break
         time.sleep(_POLL_SECONDS)
     return left
+
+
+def _is_had(each: Fenced) -> bool:
+    """Tell whether a lock is taken over now, or needn't be any more."""
+    return (not is_held(each.lock.path) and each.lock.acquire()) or each.is_replaced()
 
 
 def _foreign_error(each: Fenced, pid: int) -> TVProcessError:

@@ -254,6 +254,57 @@ class TestStopping:
         assert left.state() is state
         states.assert_sound(copy_dir)
 
+    @pytest.mark.parametrize("action", [Action.FAIL, Action.WAIT], ids=["paused", "running"])
+    def test_by_force_leaves_alone_what_was_begun_anew_meanwhile(
+        self, copy_dir: Path, made: str, workers: Workers, monkeypatch: pytest.MonkeyPatch, action: Action
+    ) -> None:
+        """Who comes first when the fenced worker is dead finishes the stop, and may use the id again at once."""
+        left = Left(copy_dir, workers, made, BY_NAME["execute_instance"])
+        worker = left.start("execute_instance", ID, Fault("shout dog", Action.WAIT))
+        worker.arrive()
+        begin_stop, others = Journal.begin_stop, list[Worker]()
+
+        def fast(journal: Journal, process_id: str, intent: StopIntent) -> int:
+            epoch = begin_stop(journal, process_id, intent)
+            worker.kill()
+            others.append(left.start("execute_instance", ID, Fault("shout eel", action)))
+            if action is Action.WAIT:
+                others[0].arrive()
+            else:
+                others[0].end()
+            return epoch
+
+        monkeypatch.setattr(Journal, "begin_stop", fast)
+        assert left.vault.stop_process(ID, force=True) == ID
+
+        if action is Action.WAIT:
+            assert left.vault.get_process(ID).status == "running"
+            others[0].go()
+            others[0].result()
+        else:
+            assert left.vault.get_process(ID).status == "paused"
+            left.run("execute_instance", ID)
+        assert left.state() is State.COMPLETED
+        states.assert_sound(copy_dir)
+
+    def test_by_force_at_the_same_time_as_another_one_is_done_when_it_returns(
+        self, copy_dir: Path, made: str, workers: Workers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        left = Left(copy_dir, workers, made, BY_NAME["execute_instance"])
+        left.start("execute_instance", ID, Fault("shout dog", Action.WAIT)).arrive()
+        begin_stop = Journal.begin_stop
+
+        def twice(journal: Journal, process_id: str, intent: StopIntent) -> int:
+            epoch = begin_stop(journal, process_id, intent)
+            begin_stop(journal, process_id, intent)
+            return epoch
+
+        monkeypatch.setattr(Journal, "begin_stop", twice)
+        left.vault.stop_process(ID, force=True)
+
+        assert left.state() is State.REVERTED
+        states.assert_sound(copy_dir)
+
     def test_keeps_what_was_reported_where_the_rows_can_not_be_counted(self, left: Left) -> None:
         rows = left.vault_dir / "metadata" / "processes" / ID / "rows.sqlite"
         reported = left.vault.get_process(ID).rows_done
