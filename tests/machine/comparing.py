@@ -40,9 +40,11 @@ from tests.machine.operations import (
     CreateModule,
     DeleteBuilder,
     DeleteModule,
+    DeleteTable,
     Execute,
     Import,
     Operation,
+    RenameTable,
     Write,
 )
 from tests.machine.recipes import DATAFRAME, Kind
@@ -72,7 +74,7 @@ class Compared:
         self.is_as_told = False
         self._turn = 0
         self._on_change = "error"
-        self._unmet: list[tuple[str, str]] = []
+        self._unmet: list[tuple[int, str]] = []
 
     def close(self) -> None:
         world.current = None
@@ -106,6 +108,7 @@ class Compared:
             self._call_again(existing, operation, fault, after)
         else:
             self._call_first(operation, process_id, fault, after)
+        self._meet()
 
     def place(self, operation: Write, temporary: Temporary) -> None:
         """Put the artifacts of a frame, and nothing else, into the folder of a temporary instance."""
@@ -154,7 +157,7 @@ class Compared:
         self.told[-1] += f" -> {result or name}"
         self.last_error = raised
         self.seen[f"{operation.name} {name or 'done'}"] += 1
-        self._meet()
+        self._meet(but_of=operation.table if result and isinstance(operation, RenameTable | DeleteTable) else "")
         return result, name
 
     def _call_first(self, operation: Operation, process_id: str, fault: Fault | None, after: int) -> None:
@@ -207,7 +210,12 @@ class Compared:
         if same != existing.operation:
             assert self._call(operation, process_id, None, 0)[1] == "TVArgumentError", self.last_error
             return
-        if existing.state in (State.CREATED, State.REVERTING, State.STOPPING):
+        if existing.state is State.STOPPING and existing.before == "materialize":
+            # The id of what it keeps must be known before the locks of the new run can be.
+            told = self.told.pop()
+            self.stop(process_id, materialize=True)
+            self.told.append(told)
+        elif existing.state in (State.CREATED, State.REVERTING, State.STOPPING):
             self._conclude(existing)
         elif existing.state in LIVE:
             refused = operation.refuse(it)
@@ -425,20 +433,27 @@ class Compared:
             table = self.model.table(run.operation.table)
             assert table is not None
             run.made = table.instances[-1]
-            self._unmet.append((run.operation.table, run.operation.version))
+            self._unmet.append((table.number, run.operation.version))
         else:
             self._revert(run)
 
-    def _meet(self) -> None:
-        """Learn the ids of the instances that came into being on the way to something else."""
-        for name, version in self._unmet:
-            table = self.model.table(name)
+    def _meet(self, *, but_of: str = "") -> None:
+        """Learn the ids of the instances that came into being on the way to something else.
+
+        Those of the table ``but_of`` are left until the model knows what has become of that.
+        """
+        left = []
+        for number, version in self._unmet:
+            table = self.model.by_number(number)
+            if table is not None and table.name == but_of:
+                left.append((number, version))
+                continue
             for instance in table.instances if table else ():
                 assert table is not None
                 if instance.instance_id == UNMET:
-                    instance.instance_id = self._new_instance(name, version)
+                    instance.instance_id = self._new_instance(table.name, version)
                     self._greet(table, instance)
-        self._unmet.clear()
+        self._unmet = left
 
     def _revert(self, run: Process) -> None:
         was, run.state = run.state, State.REVERTED
