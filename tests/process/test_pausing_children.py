@@ -139,9 +139,11 @@ class TestChildrenInTheSameInterpreter:
         start(vault)
         folder = Path(vault.db_dir).parent
         (folder / "wait").touch()
-        worker = workers.start(tasks.execute, Path(vault.db_dir), "outer", ID)
+        heard = Fault("after tablevault_like.engines.base:Stop.request", Action.TELL)
+        worker = workers.start(tasks.execute, Path(vault.db_dir), "outer", ID, faults=[heard])
         wait_until(lambda: all((folder / f"waits {name}").exists() for name in "ab"))
         worker.signal(signal.SIGINT)
+        worker.arrive()
         (folder / "wait").unlink()
 
         with pytest.raises(KeyboardInterrupt):
