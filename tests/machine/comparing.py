@@ -47,7 +47,7 @@ from tests.machine.operations import (
     RenameTable,
     Write,
 )
-from tests.machine.recipes import DATAFRAME, Kind
+from tests.machine.recipes import DATAFRAME, GENERATOR, Kind
 from tests.machine.world import Fault, World
 from tests.workers import die_at_ground_call
 
@@ -317,6 +317,7 @@ class Compared:
         skipped = {name: set(rows) for name, rows in run.skipped.items()}
         stage = run.plan.stage(run.until)
         result, raised = self._call(operation, run.process_id, fault, after)
+        self.has_struck = self.has_struck and not self._is_in_vain(fault, run)
         entered, left = self._calls(run.plan, made, run)
         assert all(name in stage for name, rows in entered.items() if rows), "a builder ran that is not in the stage"
         on_error = self._on_error(run, fault)
@@ -378,6 +379,17 @@ class Compared:
             run.skipped.setdefault(name, set()).update(rows)
         self.seen[f"struck with on_error {on_error or 'stop'}"] += 1
         return on_error
+
+    def _is_in_vain(self, fault: Fault | None, run: Process) -> bool:
+        """Tell whether what can't be kept came in place of what is: a source that begins anew is read past that."""
+        if fault is not Fault.UNFIT or self.world.struck is None or run.plan is None:
+            return False
+        process_id, who, rows = self.world.struck
+        if run.process_id not in ("", process_id):
+            return False
+        name = next(name for name in run.plan.order if run.plan.who(name) == who)
+        is_source = run.plan.recipes[name].kind.return_type is GENERATOR
+        return is_source and run.cells.get(name, {}).keys() >= set(rows)
 
     def _check_spent(self, run: Process, process: ProcessRecord | None, left: dict[str, set[int]]) -> None:
         """Hold a process to having made no more rows than its budget allows, and to having paused when it had."""
@@ -568,7 +580,7 @@ class Compared:
         self.world.arm(fault, after)
         before = {run.process_id: run for run in self.model.live if not run.on_request}
         self.vault = TableVault(self.vault_dir, "ada", restart=True, lock_timeout=0)
-        has_struck = self.world.disarm()
+        has_struck = self.world.disarm() and not any(self._is_in_vain(fault, run) for run in before.values())
         self.told[-1] += f" -> {self.vault.restarted}"
         assert self.vault.restarted.keys() == before.keys()
         wounded: str | None = None
