@@ -87,7 +87,7 @@ def judge(bench: Bench, outcome: Outcome, deed: Fail) -> str | None:
     if not names_file(bench, outcome):
         return f"it names no file: {outcome.ending.error}"
     if not deed.lasts and (said := verdicts.misjudged(bench, caught)) is not None:
-        return said
+        return f"{said}, and this was told: {outcome.ending.error}\n{outcome.ending.message}"
     return verdicts.judge(bench, caught, Next.SAME if bench.is_named else Next.RESTART)
 
 
