@@ -86,8 +86,8 @@ def judge(bench: Bench, outcome: Outcome, deed: Fail) -> str | None:
         return f"it raised {outcome.ending.error}"
     if not names_file(bench, outcome):
         return f"it names no file: {outcome.ending.error}"
-    if not deed.lasts and (said := verdicts.misjudged(bench, caught)) is not None:
-        return f"{said}, and this was told: {outcome.ending.error}\n{outcome.ending.message}"
+    if not deed.lasts and (said := verdicts.misjudged(bench, caught, outcome.ending)) is not None:
+        return said
     return verdicts.judge(bench, caught, Next.SAME if bench.is_named else Next.RESTART)
 
 

@@ -166,12 +166,19 @@ _UNKNOWN = "can't be told"
 _STILL_CALLED = "are still running, and weren't waited for"
 
 
-def misjudged(bench: Bench, caught: Caught) -> str | None:
-    """Tell if a process was paused that should have been reverted over an error of the disk, or reversely."""
-    wanted = (None, State.COMPLETED, State.PAUSED if bench.is_named else State.REVERTED)
-    if caught.state is State.REVERTED and not caught.recorded:
+def misjudged(bench: Bench, caught: Caught, ending: Ending) -> str | None:
+    """Tell if a process was paused that should have been reverted over an error of the disk, or reversely.
+
+    One that is settled when its functions return is neither yet.
+    """
+    wanted = {None, State.COMPLETED, State.PAUSED if bench.is_named else State.REVERTED}
+    if not caught.recorded:
+        wanted.add(State.REVERTED)
+    if _STILL_CALLED in ending.message:
+        wanted.add(State.RUNNING)
+    if caught.state in wanted:
         return None
-    return None if caught.state in wanted else f"it is {caught.state}, with {len(caught.recorded)} calls recorded"
+    return f"it is {caught.state}, with {len(caught.recorded)} calls recorded, and this was told: {ending.error}"
 
 
 def differs(bench: Bench, caught: Caught, wanted: End) -> str | None:
