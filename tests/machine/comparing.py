@@ -514,6 +514,7 @@ class Compared:
             self._in_fork(lambda vault: vault.stop_process(process_id, materialize=materialize), dying_at)
             self._look_at_all()
             return
+        is_in_queue = self._is_in_queue(process_id)
         raised = ""
         self.last_error = None
         try:
@@ -522,7 +523,10 @@ class Compared:
             raised, self.last_error = type(error).__name__, error
         self.told[-1] += f" -> {raised}"
         self.seen[f"stop {raised or 'done'}"] += 1
-        if run is None or (not run.is_named and run.state not in LIVE):
+        if is_in_queue and (run is None or run.state not in LIVE):
+            assert not raised, self.last_error
+            assert not self._is_in_queue(process_id)
+        elif run is None or (not run.is_named and run.state not in LIVE):
             assert raised == "TVArgumentError", self.last_error
         elif run.state not in LIVE:
             assert raised == "TVProcessError", self.last_error
@@ -870,6 +874,11 @@ class Compared:
     def _rows(self) -> dict[str, sqlite3.Row]:
         with closing(_connect(self.vault_dir)) as db:
             return {row["process_id"]: row for row in db.execute("SELECT * FROM processes ORDER BY number")}
+
+    def _is_in_queue(self, process_id: str) -> bool:
+        """Tell whether a worker that was killed while it waited for locks has left its place."""
+        with closing(_connect(self.vault_dir)) as db:
+            return db.execute("SELECT 1 FROM waiters WHERE process_id = ?", (process_id,)).fetchone() is not None
 
     # --- calls of user code
 
