@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,16 +150,16 @@ def main() -> int:
     request: dict[str, Any] = json.load(sys.stdin)
     layout = Layout(Path(request["root"]))
     report = _log_to(layout.process(request["process_id"]).output_log)
+    operation = rebuild(request["operation"], request["arguments"])
     runner = Runner(
         Journal(Catalog(layout.catalog, allow_network=request["allow_network"]), layout, time.time),
         request["author"],
         parent_id=request["parent_id"],
         lock_timeout=request["lock_timeout"],
+        display=partial(displays.shown, _title(operation)),
     )
-    operation = rebuild(request["operation"], request["arguments"])
     try:
-        with displays.shown(_title(operation)) as observer:
-            replace(runner, observer=observer).submit(operation, request["process_id"], is_named=request["is_named"])
+        runner.submit(operation, request["process_id"], is_named=request["is_named"])
     except BaseException as error:
         logging.getLogger("tablevault_like").exception("process %s failed", request["process_id"])
         # Nobody listens any more if the process was running.

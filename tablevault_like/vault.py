@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tablevault_like import arguments, displays, founding
@@ -307,8 +308,9 @@ class TableVault(VaultReading):
         if background:
             return start_in_background(self._runner, operation, process_id or None)
         is_child = context.current(self._journal.layout.root) is not None
-        with displays.shown(f"{table_name}/{operation.version}", wanted=progress, is_child=is_child) as observer:
-            return replace(self._runner, observer=observer).submit(operation, process_id or None)
+        title = f"{table_name}/{operation.version}"
+        display = partial(displays.shown, title, wanted=progress, is_child=is_child)
+        return replace(self._runner, display=display).submit(operation, process_id or None)
 
     def plan(
         self,

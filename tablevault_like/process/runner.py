@@ -14,9 +14,9 @@ worker is elsewhere or dead. All of them claim first: they hold the worker lock,
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 
 from tablevault_like.catalog import Database, processes
 from tablevault_like.catalog.processes import ProcessRow
@@ -62,13 +62,15 @@ class Outcome:
 class Runner:
     """Runs operations in one vault on behalf of one author.
 
-    ``lock_timeout`` is in seconds; ``observer`` is told how far they are.
+    ``lock_timeout`` is in seconds. ``display`` gives, for as long as an operation is run, the ``observer`` that is told
+    how far it is.
     """
 
     journal: Journal
     author: str
     parent_id: str | None = None
     lock_timeout: float = 5.0
+    display: Callable[[], AbstractContextManager[Observer | None]] = nullcontext
     observer: Observer | None = None
 
     def submit(self, operation: Operation, process_id: str | None = None, *, is_named: bool | None = None) -> str:
@@ -98,10 +100,13 @@ class Runner:
         else:
             is_named = False
             process_id = current.next_child_id() if current else new_process_id()
-        start = self._start(operation, process_id, is_named=is_named, parent_id=parent_id)
         try:
-            return self._run(start, is_new=is_new)
+            with self.display() as observer:
+                shown = replace(self, observer=observer)
+                start = shown._start(operation, process_id, is_named=is_named, parent_id=parent_id)
+                return shown._run(start, is_new=is_new)
         except BaseException as error:
+            # It may have come after the end of the process, when the display was closed.
             self._tell_of_interrupt(error, process_id)
             raise
 

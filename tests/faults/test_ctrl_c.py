@@ -145,10 +145,12 @@ def test_an_operation(bench: Bench, workers: Workers, is_full: bool) -> None:
 
 
 @pytest.mark.fault(Row.CTRL_C)
-def test_whoever_is_interrupted_while_told_what_was_pruned_is_told_that_it_is_done(
-    library_dir: Path, scratch: Path, workers: Workers
+@pytest.mark.parametrize("operation", ["prune", "execute_instance"])
+def test_whoever_is_interrupted_when_all_is_done_is_told_so(
+    library_dir: Path, scratch: Path, workers: Workers, operation: str
 ) -> None:
-    bench = Bench(library_dir, scratch / "vault", "prune", is_named=True)
+    """A prune still has to tell what it has pruned, and an execution to end its display."""
+    bench = Bench(library_dir, scratch / "vault", operation, is_named=True)
 
     tried, violations = workers.start(interrupt_last, bench, 40).result(patience=120.0)
 
