@@ -102,7 +102,7 @@ class Runner:
             process_id = current.next_child_id() if current else new_process_id()
         try:
             with self.display() as observer:
-                shown = replace(self, observer=observer)
+                shown = self if observer is None else replace(self, observer=observer)
                 start = shown._start(operation, process_id, is_named=is_named, parent_id=parent_id)
                 return shown._run(start, is_new=is_new)
         except BaseException as error:
