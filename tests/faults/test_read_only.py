@@ -166,6 +166,8 @@ def look_at_a_dead_process(library_dir: Path, folder: Path, why: Why) -> tuple[s
     def restart() -> list[str]:
         return [str(each) for each in TableVault(bench.vault_dir, "eve", restart=True).restarted.values()]
 
+    # Its owner has looked since: who may only read can't undo a commit in which it died.
+    tracing.aside(shown).value_or_raise()
     with protected(bench.vault_dir, why):
         endings = (as_ordinary_user(shown).value_or_raise(), as_ordinary_user(stop), as_ordinary_user(restart))
     return (*endings, bench.settle().value_or_raise())
