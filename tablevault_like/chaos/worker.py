@@ -19,6 +19,8 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -110,7 +112,7 @@ class _Worker:
         context.protect(Path(request["protected"]))
         rehearsed.begin(rehearsed.Rehearsal(request["sample"], self._striker, self._notebook))
         REGISTRY[ExecuteInstance.name] = rehearsed.RehearsedInstance
-        runner = Runner(self._journal, request["author"], observer=self._striker.observe)
+        runner = Runner(self._journal, request["author"], display=partial(nullcontext, self._striker.observe))
         operation = rehearsed.RehearsedInstance(request["table"], request["version"], force_execute=True)
         sys.addaudithook(self._hear)
         began = time.perf_counter()

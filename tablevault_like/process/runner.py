@@ -62,8 +62,8 @@ class Outcome:
 class Runner:
     """Runs operations in one vault on behalf of one author.
 
-    ``lock_timeout`` is in seconds. ``display`` gives, for as long as an operation is run, the ``observer`` that is told
-    how far it is.
+    ``lock_timeout`` is in seconds. ``display`` gives, for as long as an operation is run, who is told how far it is:
+    the ``observer``, which is set by ``submit`` alone.
     """
 
     journal: Journal
@@ -102,7 +102,7 @@ class Runner:
             process_id = current.next_child_id() if current else new_process_id()
         try:
             with self.display() as observer:
-                shown = self if observer is None else replace(self, observer=observer)
+                shown = replace(self, observer=observer)
                 start = shown._start(operation, process_id, is_named=is_named, parent_id=parent_id)
                 return shown._run(start, is_new=is_new)
         except BaseException as error:
