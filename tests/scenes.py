@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ import pytest
 from tablevault_like import TableVault
 from tablevault_like.layout import Layout
 from tablevault_like.storage.row_reader import RowReader
-from tests import library
+from tests import library, tasks
 from tests.workers import CALLS_VARIABLE, Fault, Worker, Workers
 
 Calls: TypeAlias = Callable[[], Counter[str]]
+
+HOT = bytes.fromhex("d9d505f920a163d7")
+"""What a journal of SQLite begins with that has to be played back."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,9 @@ def workers(tmp_path: Path, calls: Calls) -> Iterator[Workers]:
     found = Workers({CALLS_VARIABLE: str(tmp_path / "calls")})
     yield found
     found.dismiss()
+
+
+def cut_off_a_commit(workers: Workers, rows: Path) -> None:
+    """Leave a row store as a worker does that dies in the middle of a commit."""
+    assert workers.run(tasks.die_inside_of_a_commit, rows).end() == -signal.SIGKILL
+    assert rows.with_name(f"{rows.name}-journal").read_bytes().startswith(HOT)

@@ -178,12 +178,13 @@ def execute_and_log(vault_dir: Path, table: str, process_id: str, log: Path) -> 
 
 
 def die_inside_of_a_commit(path: Path) -> None:
-    """Be killed when a part of a commit is in a row store already."""
+    """Be killed when a part of a commit is in a row store already: its rows are changed, and there are more of them."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = PERSIST")
         db.execute("PRAGMA cache_size = 1")
         db.execute("BEGIN IMMEDIATE")
-        for row in range(100, 10_000):
+        db.execute("UPDATE rows SET value = '[0]'")
+        for row in range(10_000, 20_000):
             db.execute(
                 "INSERT INTO rows (builder, row, status, value, attempts, seconds, code)"
                 " SELECT builder, ?, 1, '[1]', 1, 0, 0 FROM rows LIMIT 1",

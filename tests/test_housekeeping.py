@@ -14,9 +14,10 @@ import pytest
 from rich.console import Console
 
 from tablevault_like import State, TableVault
+from tablevault_like.check import Kind
 from tablevault_like.errors import TVArgumentError, TVFileError
 from tests import tasks
-from tests.scenes import calls, copy_dir, library_dir, made, workers
+from tests.scenes import calls, copy_dir, cut_off_a_commit, library_dir, made, workers
 from tests.workers import Workers
 
 __all__ = ["calls", "copy_dir", "library_dir", "made", "workers"]
@@ -135,15 +136,28 @@ class TestAnotherUser:
     ) -> None:
         vault = live(workers, open_dir / "vault", 0o022)
         before = vault.get_dataframe("words", "TEMP_edited")
-        rows = open_dir / "vault/metadata/processes/paused/rows.sqlite"
-        workers.run(tasks.die_inside_of_a_commit, rows)
+        cut_off_a_commit(workers, open_dir / "vault/metadata/processes/paused/rows.sqlite")
 
         with pytest.raises(TVFileError, match="somebody who may has to read, resume or stop the"):
             call("get_dataframe", "words", "TEMP_edited")
         assert call("get_process", "paused").status == "paused"
+        (found,) = [each for each in call("check") if each.process_id == "paused"]
+        assert (found.kind, found.where) == (Kind.UNCHECKED, "metadata/processes/paused/rows.sqlite")
+        assert "maybe a commit of a dead worker has to be rolled back" in found.what
 
         assert vault.get_dataframe("words", "TEMP_edited").equals(before)
         assert call("get_dataframe", "words", "TEMP_edited").shape == before.shape
+
+    def test_is_told_which_checkpoint_they_may_not_check(
+        self, workers: Workers, open_dir: Path, call: Callable[..., Any]
+    ) -> None:
+        live(workers, open_dir / "vault", 0o022)
+        (open_dir / "vault/metadata/processes/paused/rows.sqlite").chmod(0o600)
+
+        (found,) = [each for each in call("check") if each.process_id == "paused"]
+
+        assert (found.kind, found.where) == (Kind.UNCHECKED, "metadata/processes/paused/rows.sqlite")
+        assert "this user may not read it" in found.what
 
     def test_is_told_that_they_may_not_read(self, workers: Workers, open_dir: Path, call: Callable[..., Any]) -> None:
         live(workers, open_dir / "vault", 0o077)

@@ -177,7 +177,14 @@ class ProcessCheck:
             with reading(self._place.rows) as connection:
                 found = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
         except Unreadable as error:
-            yield self._lost(self._place.rows, f"The row store can't be read: {error}.")
+            if error.is_damaged:
+                yield self._lost(self._place.rows, f"The row store can't be read: {error}.")
+            else:
+                what, ways = (
+                    f"The row store wasn't read: {error}.",
+                    "Check its permissions, and who uses it; then check again.",
+                )
+                yield _finding(self.facts, self.process, Kind.UNCHECKED, what, ways, path=self._place.rows)
             return
         if found is None or not isinstance(found[0], int) or found[0] > self.process.epoch:
             what = "no epoch" if found is None else f"the epoch {found[0]!r}"

@@ -1,6 +1,7 @@
 """Find what is damaged in a row store, and save what isn't.
 
-1. Whatever is wrong with a file, ``row_store_damage`` returns it; it raises nothing and writes nothing.
+1. Whatever is wrong with a file, ``row_store_damage`` returns it; it raises nothing, and changes nothing but that it
+   undoes a commit in which a worker died, as all readers do.
 2. ``salvage`` keeps each row that can be read and has the right checksum, and no other. The damaged file is kept beside
    the new one, which takes its place in one rename: killed at any point, one of both is there.
 """
@@ -31,29 +32,32 @@ _COST = 9
 def row_store_damage(path: Path) -> list[Damage]:
     """Return what is wrong with the row store of a process; nothing if it is sound.
 
-    Of a store that was written without checksums, only what SQLite finds. Nothing is found in a file that a worker left
-    in the middle of a commit: who resumes its process sees to that first.
+    Of a store that was written without checksums, only what SQLite finds. Nothing is found in a file that this user may
+    not read, or that a worker left in the middle of a commit which this user may not undo.
     """
     if path.is_symlink() or not path.is_file():
         return [Damage(path, "the file is missing" if not os.path.lexists(path) else "this is no file")]
     with forks.held_off(path):
         try:
-            with closing(row_files.connect(path, mode="ro", timeout=row_files.READ_SECONDS)) as connection:
-                # In one transaction: what is looked at stays as it is, and its writer waits for milliseconds a row.
-                connection.execute("BEGIN")
-                return _damage_in(path, connection)
+            return row_files.past_cut_off(path, lambda: _look_at(path))
         except TVCheckpointError as error:
             return [Damage(path, _clause(path, error))]
         except TVFileError as error:
-            return [Damage(path, str(error))]
+            is_forbidden = row_files.is_cut_off(error.__cause__) or not os.access(path, os.R_OK)
+            return [] if is_forbidden else [Damage(path, str(error))]
         except sqlite3.DatabaseError as error:
             if code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                return []
-            if row_files.is_cut_off(error):
                 return []
             return [Damage(path, f"SQLite can't read it ({error})")]
         except (ValueError, TypeError, OverflowError) as error:  # it may hold anything
             return [Damage(path, f"SQLite can't read it ({error})")]
+
+
+def _look_at(path: Path) -> list[Damage]:
+    with closing(row_files.connect(path, mode="ro", timeout=row_files.READ_SECONDS)) as connection:
+        # In one transaction: what is looked at stays as it is, and its writer waits for milliseconds a row.
+        connection.execute("BEGIN")
+        return _damage_in(path, connection)
 
 
 def _clause(path: Path, error: TVCheckpointError) -> str:

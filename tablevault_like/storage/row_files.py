@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tablevault_like.errors import TVFileError
 from tablevault_like.release import __version__
@@ -19,6 +20,7 @@ READ_SECONDS = 10.0
 SCHEMA_VERSION = 4
 _SUMS_SINCE = 4
 _BATCH = 2000
+_T = TypeVar("_T")
 
 _FILES = "CREATE TABLE files (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL, sum INTEGER) WITHOUT ROWID"
 
@@ -98,7 +100,18 @@ def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
         return connection
 
 
-def is_cut_off(error: sqlite3.Error) -> bool:
+def past_cut_off(path: Path, step: Callable[[], _T]) -> _T:
+    """Read something. What a worker that died in the middle of a commit has left of it is undone first."""
+    try:
+        return step()
+    except sqlite3.OperationalError as error:
+        if not is_cut_off(error):
+            raise
+    undo_cut_off(path)
+    return step()
+
+
+def is_cut_off(error: BaseException | None) -> bool:
     """Tell whether an error says that a worker died in the middle of a commit, which has to be undone first."""
     return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK
 

@@ -263,10 +263,4 @@ class RowReader:
 
     def _patiently(self, step: Callable[[], _T]) -> _T:
         with forks.held_off(self.path), row_files.told(self.path):
-            try:
-                return step()
-            except sqlite3.OperationalError as error:
-                if not row_files.is_cut_off(error):
-                    raise
-            row_files.undo_cut_off(self.path)
-            return step()
+            return row_files.past_cut_off(self.path, step)

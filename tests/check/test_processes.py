@@ -12,7 +12,7 @@ from tablevault_like.check import Kind, Severity
 from tablevault_like.model import State
 from tests import library, states, tasks
 from tests.check.conftest import change, check, flip, overwrite, the_one
-from tests.scenes import Calls, LibraryScene
+from tests.scenes import Calls, LibraryScene, cut_off_a_commit
 from tests.workers import Action, Fault, Workers
 
 ENDINGS = "tablevault_like.process.endings:Endings"
@@ -154,9 +154,19 @@ class TestTheCheckpointOfAPausedProcess:
     def test_whose_worker_died_inside_of_a_commit_is_sound(
         self, copy_dir: Path, process: Path, workers: Workers
     ) -> None:
-        workers.run(tasks.die_inside_of_a_commit, process / "rows.sqlite")
+        cut_off_a_commit(workers, process / "rows.sqlite")
 
         assert [each for each in check(copy_dir) if each.severity is not Severity.NOTE] == []
+
+    def test_whose_worker_died_inside_of_a_commit_is_looked_at_as_it_was_before(
+        self, copy_dir: Path, process: Path, workers: Workers
+    ) -> None:
+        change(process / "rows.sqlite", "UPDATE rows SET value = '[\"odd\"]' WHERE row = 1")
+        cut_off_a_commit(workers, process / "rows.sqlite")
+
+        found = the_one(check(copy_dir), Kind.CORRUPTION, f"{folder('p1')}/rows.sqlite")
+
+        assert found.what == "Row 1 of the builder 'words_index' isn't what was recorded."
 
     def test_that_is_damaged_doesn_t_break_the_check(self, copy_dir: Path, process: Path) -> None:
         whole = (process / "rows.sqlite").read_bytes()

@@ -20,13 +20,10 @@ from tablevault_like.model import State, StopIntent
 from tablevault_like.process.journal import Journal
 from tests import states, tasks
 from tests.library import BY_NAME, Attempt
-from tests.scenes import LibraryScene
+from tests.scenes import LibraryScene, cut_off_a_commit
 from tests.workers import GROUND, Action, Fault, Worker, Workers, wait_until
 
 ID = "nightly"
-
-HOT = bytes.fromhex("d9d505f920a163d7")
-"""What a journal of SQLite begins with that has to be played back."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +213,7 @@ class TestStopping:
     ) -> None:
         """SQLite's journal has to be played back then, whatever it was that the worker had begun to commit."""
         left, recorded = self.leave_unreported(copy_dir, made, workers, Worker.kill)
-        rows = copy_dir / "metadata" / "processes" / ID / "rows.sqlite"
-        assert workers.run(tasks.die_inside_of_a_commit, rows).end() == -signal.SIGKILL
-        assert rows.with_name("rows.sqlite-journal").read_bytes().startswith(HOT)
+        cut_off_a_commit(workers, copy_dir / "metadata" / "processes" / ID / "rows.sqlite")
 
         left.vault.stop_process(ID, materialize=True)
 

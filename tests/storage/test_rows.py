@@ -22,6 +22,8 @@ from tablevault_like.storage import patience, row_files
 from tablevault_like.storage.row_reader import Counts, RowReader, RowRecord
 from tablevault_like.storage.rows import RowStore
 from tablevault_like.storage.sums import sum_of
+from tests.scenes import cut_off_a_commit
+from tests.workers import Workers
 
 
 @pytest.fixture
@@ -242,43 +244,33 @@ store.record("b", Killing())
 """
 
 
-def test_a_commit_that_was_cut_off_is_undone_by_the_next_worker(store: RowStore, path: Path) -> None:
+def test_a_commit_that_was_cut_off_is_undone_by_the_next_worker(store: RowStore, path: Path, workers: Workers) -> None:
     store.record("b", [done(index) for index in range(5_000)])
-    leave_hot_journal(path)
+    cut_off_a_commit(workers, path)
 
     with RowStore.open(path) as again:
         assert set(cells_of(again).values()) == {"[1]"}
 
 
-def test_a_commit_that_was_cut_off_is_undone_by_who_reads(store: RowStore, path: Path) -> None:
+def test_a_commit_that_was_cut_off_is_undone_by_who_reads(store: RowStore, path: Path, workers: Workers) -> None:
     store.record("b", [done(index) for index in range(5_000)])
-    leave_hot_journal(path)
+    cut_off_a_commit(workers, path)
 
     with RowReader.open(path) as reader:
         assert set(cells_of(reader).values()) == {"[1]"}
 
 
-def test_a_commit_that_is_cut_off_while_it_is_read_is_undone(store: RowStore, path: Path) -> None:
+def test_a_commit_that_is_cut_off_while_it_is_read_is_undone(store: RowStore, path: Path, workers: Workers) -> None:
     store.record("b", [done(index) for index in range(5_000)])
 
     with RowReader.open(path) as reader:
         batches = reader.cells("b", batch_size=2_000)
         first = next(batches)
-        leave_hot_journal(path)
+        cut_off_a_commit(workers, path)
         rest = list(batches)
 
     assert [len(first), *map(len, rest)] == [2_000, 2_000, 1_000]
     assert {cells for batch in (first, *rest) for _, cells in batch} == {"[1]"}
-
-
-def leave_hot_journal(path: Path) -> None:
-    code = (
-        "import os, signal, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
-        "db.execute('PRAGMA cache_size = 5'); db.execute('BEGIN IMMEDIATE');"
-        "db.execute('UPDATE rows SET value = hex(zeroblob(100))'); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
-    assert path.with_name("rows.sqlite-journal").exists()
 
 
 def test_a_row_store_is_opened_durably_whatever_another_tool_set(store: RowStore, path: Path) -> None:

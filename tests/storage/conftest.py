@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.scenes import calls, workers
+
+__all__ = ["calls", "workers"]
