@@ -51,15 +51,19 @@ _GROUND_CALLS = {
 _ROOT = Path(__file__).resolve().parent.parent
 _CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOADED = [
+    "pandas.core.arrays.arrow._arrow_utils",
+    "pyarrow.pandas_compat",
     "pyarrow.parquet",
     "tablevault_like.builders.template",
     "tablevault_like.operations.execution",
+    "tablevault_like.operations.mending",
     "tablevault_like.vault",
     "tests.faults.soaking",
     "tests.hammer",
     "tests.library",
     "tests.tasks",
     "tests.workers",
+    "tests.warmed",
 ]
 
 

@@ -109,10 +109,10 @@ def interrupt(bench: Bench, seed: int, lines: int | None, opcodes: int) -> tuple
     return tried, violations
 
 
-def interrupt_last(bench: Bench, lines: int) -> tuple[int, list[Violation]]:
-    """Interrupt an operation at so many of its last lines."""
+def interrupt_last(bench: Bench, lines: int, every: int) -> tuple[int, list[Violation]]:
+    """Interrupt an operation at one of every so many of its last lines, the very last among them."""
     count = count_steps(bench, is_opcode=False)
-    return interrupt_each(bench, range(count - lines + 1, count + 1), is_opcode=False)
+    return interrupt_each(bench, range(count, count - lines, -every), is_opcode=False)
 
 
 def count_steps(bench: Bench, *, is_opcode: bool) -> int:
@@ -145,13 +145,14 @@ def test_an_operation(bench: Bench, workers: Workers, is_full: bool) -> None:
 
 
 @pytest.mark.fault(Row.CTRL_C)
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "unnamed"])
 @pytest.mark.parametrize("operation", ["prune", "execute_instance"])
 def test_whoever_is_interrupted_when_all_is_done_is_told_so(
-    library_dir: Path, scratch: Path, workers: Workers, operation: str
+    library_dir: Path, scratch: Path, workers: Workers, operation: str, is_named: bool, is_full: bool
 ) -> None:
     """A prune still has to tell what it has pruned, and an execution to end its display."""
-    bench = Bench(library_dir, scratch / "vault", operation, is_named=True)
+    bench = Bench(library_dir, scratch / "vault", operation, is_named=is_named)
 
-    tried, violations = workers.start(interrupt_last, bench, 40).result(patience=120.0)
+    tried, violations = workers.start(interrupt_last, bench, 40, 1 if is_full else 4).result(patience=120.0)
 
     tally.hold(Row.CTRL_C, tried, violations)

@@ -27,6 +27,9 @@ from tests.workers import GROUND, STRUCK, Action, Fault, Trouble, Workers
 
 ID = "nightly"
 
+EVERY = 17
+"""Of so many calls that change something, one is struck in a run that isn't full. Each system call is, in faults/."""
+
 
 class Point(StrEnum):
     """Where an attempt meets its fault, in the order of their coming."""
@@ -441,7 +444,7 @@ def test_wherever_a_worker_is_killed_the_vault_is_put_right(
     before, after = states.state(vault_dir), undisturbed.of(attempt.operation)
     known = states.processes(vault_dir)
     seen = set[str]()
-    for number in itertools.count(1, 1 if is_full else 7):
+    for number in itertools.count(1, 1 if is_full else EVERY):
         shutil.rmtree(vault_dir)
         shutil.copytree(original, vault_dir)
         scene = Scene(attempt, is_named, vault_dir, made, workers, before, after)
@@ -480,7 +483,7 @@ def test_wherever_a_worker_is_interrupted_nothing_is_left_half_done(
     original = Path(shutil.copytree(vault_dir, vault_dir.with_name("original")))
     before, after = states.state(vault_dir), undisturbed.of(attempt.operation)
     known = states.processes(vault_dir)
-    for number in itertools.count(2, 1 if is_full else 7):
+    for number in itertools.count(2, 1 if is_full else EVERY):
         shutil.rmtree(vault_dir)
         shutil.copytree(original, vault_dir)
         scene = Scene(attempt, is_named, vault_dir, made, workers, before, after)
