@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import socket
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -38,6 +37,9 @@ log = logging.getLogger("tablevault_like")
 
 _CLAIM_SECONDS = 0.25
 _POLL_SECONDS = 0.005
+
+_SWEEPS = 100
+"""How often a folder may be swept away before its lock is taken: far more often than that happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,26 +126,30 @@ class WorkerLock:
             raise
 
     def _acquire(self) -> bool:
-        deadline = time.monotonic() + _CLAIM_SECONDS
-        while True:
-            try:
-                reach.make_folders(self.path.parent)
-            except PermissionError as error:
-                raise TVFileError(
-                    f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this "
-                    "user. It can be read all the same; to change it, ask its owner for the permission.",
-                    path=self.path.parent.parent,
-                ) from error
-            # The folder may be swept away in between, when the process that it belonged to ended.
+        for _ in range(_SWEEPS):
+            # The folder may be swept away in between, when the process that it belonged to ended. Of one that went just
+            # now it may be said, too, that it exists.
             with suppress(FileNotFoundError):
-                return self._acquire_existing(max(0.0, deadline - time.monotonic()))
-            if time.monotonic() > deadline:
-                return False
+                self._make_folder()
+                with suppress(FileExistsError):
+                    return self._acquire_existing()
+        self._make_folder()
+        return self._acquire_existing()
 
-    def _acquire_existing(self, timeout: float) -> bool:
+    def _make_folder(self) -> None:
+        try:
+            reach.make_folders(self.path.parent)
+        except PermissionError as error:
+            raise TVFileError(
+                f"Nothing can be changed in this vault: {self.path.parent.parent} may not be written to by this "
+                "user. It can be read all the same; to change it, ask its owner for the permission.",
+                path=self.path.parent.parent,
+            ) from error
+
+    def _acquire_existing(self) -> bool:
         try:
             with files.naming(self.path):
-                self._lock.acquire(timeout=timeout, poll_interval=_POLL_SECONDS)
+                self._lock.acquire(timeout=_CLAIM_SECONDS, poll_interval=_POLL_SECONDS)
         except Timeout:
             return False
         return True

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,28 @@ class TestAWorkerLock:
         path.parent.rmdir()
 
         assert lock.acquire()
+
+    def test_makes_its_folder_again_when_that_is_swept_away_meanwhile(
+        self, lock: WorkerLock, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What mkdir says of a folder that is there isn't true any more when somebody looks."""
+        mkdir, swept = os.mkdir, 0
+
+        def make(name: Any, *arguments: Any, **fields: Any) -> None:
+            nonlocal swept
+            try:
+                mkdir(name, *arguments, **fields)
+            except FileExistsError:
+                if swept < 3:
+                    swept += 1
+                    time.sleep(0.03)
+                    path.parent.rmdir()
+                raise
+
+        monkeypatch.setattr(os, "mkdir", make)
+
+        assert lock.acquire()
+        assert swept == 3
 
     def test_is_not_inherited_by_children(self, lock: WorkerLock, path: Path) -> None:
         lock.acquire()
