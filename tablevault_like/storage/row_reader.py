@@ -27,7 +27,7 @@ EXHAUSTED = "exhausted "
 
 _VALUES = f"""
 SELECT iif(typeof(row) = 'integer', row, NULL), value, {sums.VALUE_OF_SUM} FROM rows
-    WHERE builder = ?1 AND status = 1 AND row > ?2 AND (?3 = '' OR instr(value, ?3)) ORDER BY row LIMIT ?4
+    WHERE builder = ? AND status = 1 AND row > ? AND (? = '' OR instr(value, ?)) ORDER BY row LIMIT ?
 """  # noqa: S608
 
 _BATCH = 2000
@@ -148,6 +148,7 @@ class RowReader:
             builder,
             _VALUES,
             last,
+            holding,
             holding,
             batch_size,
         ):
