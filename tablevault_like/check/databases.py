@@ -17,6 +17,9 @@ from pathlib import Path
 
 from tablevault_like.catalog import forks
 
+CHECK_AGAIN = "Check its permissions, and who uses it; then check again."
+"""What to do about a file that is unreadable, and not damaged."""
+
 _BUSY_SECONDS = 30.0
 _BARRIER_SECONDS = 2.0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault_like.check import damage
-from tablevault_like.check.databases import Unreadable, reading
+from tablevault_like.check.databases import CHECK_AGAIN, Unreadable, reading
 from tablevault_like.check.facts import Facts, KnownProcess
 from tablevault_like.check.findings import About, Finding, Kind, told
 from tablevault_like.check.looking import FOLDER, IS_LINK, MISSING, PUT_IT_THERE, kind_of, links
@@ -180,11 +180,8 @@ class ProcessCheck:
             if error.is_damaged:
                 yield self._lost(self._place.rows, f"The row store can't be read: {error}.")
             else:
-                what, ways = (
-                    f"The row store wasn't read: {error}.",
-                    "Check its permissions, and who uses it; then check again.",
-                )
-                yield _finding(self.facts, self.process, Kind.UNCHECKED, what, ways, path=self._place.rows)
+                what = f"The row store wasn't read: {error}."
+                yield _finding(self.facts, self.process, Kind.UNCHECKED, what, CHECK_AGAIN, path=self._place.rows)
             return
         if found is None or not isinstance(found[0], int) or found[0] > self.process.epoch:
             what = "no epoch" if found is None else f"the epoch {found[0]!r}"

@@ -76,7 +76,7 @@ def _file_finding(layout: Layout, error: Unreadable) -> Finding:
         Kind.UNCHECKED,
         layout.catalog,
         f"The catalog wasn't read: {error}.",
-        "Check its permissions, and who uses it; then check again.",
+        databases.CHECK_AGAIN,
     )
 
 
